@@ -1,0 +1,350 @@
+"""The cluster's network: a fabric, its nodes, a client, a load-balancer host, and pods attached to nodes.
+
+Comes in: a `TopologySpec`, then nodes and pod addresses. Goes out: namespaces by descriptor, wired and routed:
+
+    client ── fabric (bridge) ── node-1 ── pods of node-1, each on a routed veth pair of its own
+                    │   └─────── node-2 ── ...
+                    └── lb
+
+Refuses to know pods, Services and firewalls: service addresses have no route here, so a packet for one that no node has
+translated is answered with an ICMP unreachable. A namespace is one descriptor, a link to a pod two interfaces.
+"""
+
+import errno
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from msgspec import Struct, field
+
+from fairlead.drivers.errors import FairleadError
+from fairlead.drivers.netlink.links import (
+    LOOPBACK,
+    LinkError,
+    LinkSocket,
+    Request,
+    VethEnd,
+    add_address,
+    add_neighbour,
+    add_route,
+    add_unreachable,
+    create_bridge,
+    create_veth,
+    remove_link,
+    remove_route,
+    set_up,
+    without_link_local,
+)
+from fairlead.drivers.netns import current_namespace, entered, new_namespace, write_sysctls
+from fairlead.net import Address, Family, Prefix, parse_address, parse_prefix
+
+POD_GATEWAYS = {Family.IPV4: parse_address("169.254.1.1"), Family.IPV6: parse_address("fe80::1")}
+"""What every pod routes through: an address on its own link that only its neighbour table knows."""
+EVERYTHING = {Family.IPV4: parse_prefix("0.0.0.0/0"), Family.IPV6: parse_prefix("::/0")}
+
+_NODE_SIDE_MAC = b"\xee" * 6  # of every veth on a node: links are point to point, so one will do
+_BRIDGE, _CLIENT_SIDE, _FIRST_PORT = 10, 11, 100  # interface indexes in the fabric
+_ETH0 = 2  # the first index after loopback, in every host and pod
+_FIRST_POD = 1000  # on a node: the index of the link to the first address of its pod prefix
+_ROUTER_SYSCTLS = {
+    "net/ipv4/ip_forward": "1",
+    "net/ipv4/conf/all/rp_filter": "0",  # a new namespace copies the host's; replies may leave by another way
+    "net/ipv4/conf/default/rp_filter": "0",
+    "net/ipv4/conf/all/send_redirects": "0",  # a router here sends packets back out of the link they came in by
+    "net/ipv4/conf/default/send_redirects": "0",
+}
+_ROUTER_SYSCTLS_IPV6 = {
+    "net/ipv6/conf/all/forwarding": "1",
+    "net/ipv6/conf/default/addr_gen_mode": "1",  # no link-local address on a pod's link but the gateway's own
+}
+
+
+class TopologySpec(Struct, frozen=True, kw_only=True):
+    """How large a network, and which addresses. Node number i, from 1, is `node-i`."""
+
+    nodes: int = 3
+    node_prefix: Prefix = field(default_factory=lambda: parse_prefix("172.18.0.0/16"))
+    """Holds the fabric at its first address and node number i at the i-th after that."""
+    lb_address: Address = field(default_factory=lambda: parse_address("172.18.255.2"))
+    lb_pool: Prefix = field(default_factory=lambda: parse_prefix("203.0.113.0/24"))
+    client_prefix: Prefix = field(default_factory=lambda: parse_prefix("198.51.100.0/24"))
+    """Holds the fabric at its first address and the client at its second."""
+    pod_prefix: Prefix = field(default_factory=lambda: parse_prefix("10.244.0.0/16"))
+    pod_prefix_length: int = 24
+    """Of the share of each node; node number i has the share number i, counted from 0."""
+    service_prefix: Prefix = field(default_factory=lambda: parse_prefix("10.96.0.0/16"))
+
+    @property
+    def fabric_address(self) -> Address:
+        """Where the API server listens, and the nodes' router."""
+        return self.node_prefix.address + 1
+
+    def node_names(self) -> tuple[str, ...]:
+        """The nodes' names, in the order of their addresses."""
+        return tuple(f"node-{number}" for number in range(1, self.nodes + 1))
+
+    def node_address(self, number: int) -> Address:
+        """The address of node `number`, counted from 1."""
+        return self.node_prefix.address + (1 + number)
+
+    def pod_prefix_of(self, number: int) -> Prefix:
+        """The pod addresses of node `number`, counted from 1."""
+        share = 1 << (8 * len(self.pod_prefix.address.packed) - self.pod_prefix_length)
+        return Prefix(self.pod_prefix.address + number * share, self.pod_prefix_length)
+
+
+class HostNetwork(Struct, frozen=True):
+    """A machine on the network: its namespace, by a descriptor that this process holds, and its address."""
+
+    name: str
+    netns: int
+    address: Address
+
+
+class NodeNetwork(Struct, frozen=True):
+    """A node: as a host, and the addresses of its pods."""
+
+    name: str
+    netns: int
+    address: Address
+    addresses: tuple[Address, ...]
+    pod_prefix: Prefix
+
+
+class PodNetwork(Struct, frozen=True):
+    """A pod's namespace and the name of the interface on its node that leads there."""
+
+    node: str
+    netns: int
+    address: Address
+    interface: str
+
+
+class Topology:
+    """The network of one cluster. Descriptors are inherited by forks; one process at a time attaches pods."""
+
+    def __init__(self, spec: TopologySpec, fabric: int) -> None:
+        self.spec = spec
+        self.fabric = fabric
+        """The namespace that joins everything."""
+        self.nodes: dict[str, NodeNetwork] = {}
+        self._hosts: dict[str, HostNetwork] = {}
+        self._sockets: dict[str, tuple[int, LinkSocket]] = {}
+
+    @classmethod
+    def build(cls, spec: TopologySpec) -> "Topology":
+        """Turn the current namespace into the fabric and wire hosts to it.
+
+        Raises FairleadError when the kernel refuses a step, having removed what the steps before it made.
+        """
+        _refuse_impossible(spec)
+        topology = cls(spec, current_namespace())
+        try:
+            topology._build()
+        except BaseException:
+            topology.close(undo=True)
+            raise
+        return topology
+
+    @property
+    def client(self) -> HostNetwork:
+        """The machine outside the cluster."""
+        return self._hosts["client"]
+
+    @property
+    def lb(self) -> HostNetwork:
+        """The machine of the external load balancer."""
+        return self._hosts["lb"]
+
+    def place(self, text: str) -> int | None:
+        """The namespace of `client`, `lb` or `node/NAME`; None for any other text."""
+        if text in self._hosts:
+            return self._hosts[text].netns
+        kind, _, name = text.partition("/")
+        return self.nodes[name].netns if kind == "node" and name in self.nodes else None
+
+    def places(self) -> tuple[str, ...]:
+        """Every text that `place` knows."""
+        return (*self._hosts, *(f"node/{name}" for name in self.nodes))
+
+    def attach_pod(self, node: str, address: Address) -> PodNetwork:
+        """Make a namespace reachable at `address`, which must be of the node's pod prefix.
+
+        The pod has `eth0`, a default route and nothing else. A link that a pod of an earlier run left behind is
+        replaced. Raises FairleadError when the kernel refuses, leaving nothing behind.
+        """
+        at = self.nodes[node]
+        assert address in at.pod_prefix, f"{address} is no pod address of {node}"
+        offset = int.from_bytes(address.packed, "big") - int.from_bytes(at.pod_prefix.address.packed, "big")
+        name, index = f"pod{offset}", _FIRST_POD + offset
+        netns = new_namespace()
+        try:
+            requests = _pod_link(name, index, address, netns)
+            try:
+                self._socket(node).apply(requests)
+            except LinkError as error:
+                if error.code not in (errno.EEXIST, errno.EBUSY):
+                    raise
+                self._socket(node).apply([remove_link(name)])
+                self._socket(node).apply(requests)
+            try:
+                _apply_inside(netns, _pod_inside(address))
+            except BaseException:
+                self._socket(node).apply([remove_link(name)])
+                raise
+        except BaseException:
+            os.close(netns)
+            raise
+        return PodNetwork(node=node, netns=netns, address=address, interface=name)
+
+    def detach_pod(self, pod: PodNetwork) -> None:
+        """Stop routing to a pod and let go of its namespace. Detaching twice is a bug.
+
+        The interfaces go when the last process or socket in the namespace does: the kernel then removes those of many
+        pods in one sweep, where asking for one takes it 40 ms.
+        """
+        with suppress(LinkError):  # the interface went together with the namespace's last holder
+            self._socket(pod.node).apply([remove_route(_single(pod.address))])
+        os.close(pod.netns)
+
+    def close(self, *, undo: bool = False) -> None:
+        """Let go of every descriptor; with `undo` also clear the fabric's own interfaces and routes."""
+        if undo:
+            with entered(self.fabric):
+                links = LinkSocket()
+                mine = [link.name for link in links.links() if link.index >= _BRIDGE]
+                for request in [*map(remove_link, mine), remove_route(self.spec.service_prefix)]:
+                    with suppress(LinkError):
+                        links.apply([request])
+                links.close()
+        for _, links in self._sockets.values():
+            links.close()
+        for host in (*self._hosts.values(), *self.nodes.values()):
+            os.close(host.netns)
+        os.close(self.fabric)
+        self._sockets, self._hosts, self.nodes = {}, {}, {}
+
+    def _build(self) -> None:
+        spec, bridge_filter = self.spec, {"net/bridge/bridge-nf-call-iptables": "0"}
+        write_sysctls(self.fabric, _ROUTER_SYSCTLS | _present(self.fabric, bridge_filter))
+        client_side = spec.client_prefix.address + 1
+        self._hosts["client"] = HostNetwork("client", new_namespace(), client_side + 1)
+        self._hosts["lb"] = HostNetwork("lb", new_namespace(), spec.lb_address)
+        for number, name in enumerate(spec.node_names(), 1):
+            address = spec.node_address(number)
+            self.nodes[name] = NodeNetwork(name, new_namespace(), address, (address,), spec.pod_prefix_of(number))
+        _apply_inside(
+            self.fabric,
+            [
+                set_up(LOOPBACK),
+                create_bridge(_BRIDGE, "fabric", _mac(spec.fabric_address)),
+                add_address(_BRIDGE, spec.fabric_address, spec.node_prefix.length),
+                _cable(_CLIENT_SIDE, _mac(client_side), self.client, master=0),
+                add_address(_CLIENT_SIDE, client_side, spec.client_prefix.length),
+                *(
+                    _cable(_FIRST_PORT + number, _port_mac(number), host, master=_BRIDGE)
+                    for number, host in enumerate((self.lb, *self.nodes.values()))
+                ),
+                add_route(spec.lb_pool, interface=_BRIDGE, via=spec.lb_address),
+                *(add_route(node.pod_prefix, interface=_BRIDGE, via=node.address) for node in self.nodes.values()),
+                add_unreachable(spec.service_prefix),
+            ],
+        )
+        self._set_up_host(self.client, spec.client_prefix.length, client_side)
+        write_sysctls(self.lb.netns, _ROUTER_SYSCTLS)
+        self._set_up_host(self.lb, spec.node_prefix.length, spec.fabric_address)
+        for node in self.nodes.values():
+            self._set_up_host(node, spec.node_prefix.length, spec.fabric_address)
+            write_sysctls(node.netns, _ROUTER_SYSCTLS | _present(node.netns, _ROUTER_SYSCTLS_IPV6))
+            others = [other for other in self.nodes.values() if other is not node]
+            routes = [add_route(other.pod_prefix, interface=_ETH0, via=other.address) for other in others]
+            _apply_inside(node.netns, [add_unreachable(node.pod_prefix), *routes])
+
+    def _set_up_host(self, host: HostNetwork | NodeNetwork, length: int, gateway: Address) -> None:
+        """Bring up a host's loopback and `eth0`."""
+        everything = EVERYTHING[host.address.family]
+        default = add_route(everything, interface=_ETH0, via=gateway)
+        requests = [
+            set_up(LOOPBACK),
+            without_link_local(_ETH0),
+            set_up(_ETH0),
+            add_address(_ETH0, host.address, length),
+        ]
+        _apply_inside(host.netns, [*requests, default])
+
+    def _socket(self, node: str) -> LinkSocket:
+        """The rtnetlink socket of a node; a forked process opens its own, since answers go to whoever reads first."""
+        owner, links = self._sockets.get(node, (0, None))
+        if links is None or owner != os.getpid():
+            with entered(self.nodes[node].netns):
+                links = LinkSocket()
+            self._sockets[node] = (os.getpid(), links)
+        return links
+
+
+def _apply_inside(netns: int, requests: Sequence[Request]) -> None:
+    with entered(netns):
+        links = LinkSocket()
+    try:
+        links.apply(requests)
+    finally:
+        links.close()
+
+
+def _cable(index: int, mac: bytes, host: HostNetwork | NodeNetwork, *, master: int) -> Request:
+    """A veth pair from the fabric, where it is named as the host, to the host's `eth0`."""
+    near = VethEnd(index=index, name=host.name, mac=mac, master=master)
+    return create_veth(near, VethEnd(index=_ETH0, name="eth0", mac=_mac(host.address), netns=host.netns))
+
+
+def _pod_link(name: str, index: int, address: Address, netns: int) -> list[Request]:
+    """What a node needs for a pod. The neighbour is permanent, so no pod counts towards the machine's ARP limits."""
+    near = VethEnd(index=index, name=name, mac=_NODE_SIDE_MAC)
+    return [
+        create_veth(near, VethEnd(index=_ETH0, name="eth0", mac=_mac(address), netns=netns)),
+        add_neighbour(index, address, _mac(address)),
+        add_route(_single(address), interface=index),
+    ]
+
+
+def _pod_inside(address: Address) -> list[Request]:
+    gateway = POD_GATEWAYS[address.family]
+    return [
+        set_up(LOOPBACK),
+        without_link_local(_ETH0),
+        set_up(_ETH0),
+        add_address(_ETH0, address, 8 * address.family.size),
+        add_neighbour(_ETH0, gateway, _NODE_SIDE_MAC),
+        add_route(EVERYTHING[address.family], interface=_ETH0, via=gateway),
+    ]
+
+
+def _single(address: Address) -> Prefix:
+    return Prefix(address, 8 * address.family.size)
+
+
+def _mac(address: Address) -> bytes:
+    """A locally administered unicast hardware address that one can read the IP address from."""
+    return b"\x0a\x58" + address.packed[-4:]
+
+
+def _port_mac(number: int) -> bytes:
+    return b"\x0a\x59" + number.to_bytes(4, "big")
+
+
+def _present(netns: int, sysctls: dict[str, str]) -> dict[str, str]:
+    """Those sysctls that this kernel has: without a module, or without IPv6, there is nothing to set."""
+    with entered(netns):
+        return {key: value for key, value in sysctls.items() if Path("/proc/sys", key).exists()}
+
+
+def _refuse_impossible(spec: TopologySpec) -> None:
+    """Raises FairleadError when the nodes do not fit into the prefixes."""
+    shares = 1 << (spec.pod_prefix_length - spec.pod_prefix.length)
+    most = min(shares - 1, spec.node_prefix.size // 2)
+    if not 1 <= spec.nodes <= most:
+        raise FairleadError(
+            f"{spec.nodes} nodes do not fit into {spec.node_prefix} with pods in {spec.pod_prefix}",
+            f"ask for 1 to {most} nodes",
+        )
