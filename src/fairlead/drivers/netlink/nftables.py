@@ -1,0 +1,186 @@
+"""The nftables socket: transactions go in, the kernel's tables come out.
+
+One transaction is one netlink batch, acknowledged by the kernel before `apply` returns. Knows the batch protocol
+(kernel `net/netfilter/nfnetlink.c`) and its errors; the meaning of messages belongs to `fairlead.nft`.
+"""
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+
+from fairlead.drivers.errors import FairleadError
+from fairlead.drivers.netlink.nfreplies import Reply, iter_replies
+from fairlead.nft.attributes import MESSAGE_HEADER
+from fairlead.nft.encode import Message, encode_transaction
+from fairlead.nft.messages import BATCH_BEGIN, BATCH_END
+from fairlead.nft.objects import TableFamily
+from fairlead.nft.transactions import Command, Transaction
+
+_NETFILTER = 12
+_SOL_NETLINK, _CAP_ACK, _EXT_ACK = 270, 10, 11
+_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
+_REQUEST, _ACK = 1, 4
+_SUBSYSTEM = 10
+_WANTED_SEND_BUFFER = 1 << 29
+_WANTED_RECEIVE_BUFFER = 1 << 22
+_RECEIVE_SIZE = 1 << 18
+_BATCH_OVERHEAD = 4096
+
+
+class NftError(FairleadError):
+    """The kernel refused a transaction: nothing of the batch that held it was done.
+
+    `number` is the errno, `command` the command refused, absent when the batch as a whole was refused.
+    """
+
+    def __init__(self, number: int, command: Command | None, detail: str) -> None:
+        code = errno.errorcode.get(number, str(number))
+        where = f" at {_describe(command)}" if command is not None else ""
+        text = f"nftables refused the transaction{where}: {os.strerror(number)} ({code})"
+        super().__init__(f"{text}: {detail}" if detail else text, _remedy(number))
+        self.number = number
+        self.command = command
+
+
+class NftSocket:
+    """A netlink socket to the nftables of the network namespace it was opened in."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER)
+        self._socket.bind((0, 0))
+        self._socket.setblocking(False)
+        self._socket.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)
+        self._socket.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)
+        self._limit = self._size_buffers() - _BATCH_OVERHEAD
+        self._sequence = 0
+
+    def __enter__(self) -> "NftSocket":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def apply(self, transaction: Transaction) -> None:
+        """Carry out a transaction and wait for the kernel's acknowledgement. Raises NftError.
+
+        All or nothing as long as the batch fits the socket's send buffer, which for root always is so. A longer one is
+        cut between messages that need not be together, and a failure then leaves the earlier pieces done.
+        """
+        for messages in self._batches(encode_transaction(transaction)):
+            self._send_batch(messages, transaction)
+
+    def _size_buffers(self) -> int:
+        """Enlarge both buffers, by force where that is allowed, and return the bytes one batch may have."""
+        for forced, plain, size in (
+            (_SO_SNDBUFFORCE, socket.SO_SNDBUF, _WANTED_SEND_BUFFER),
+            (_SO_RCVBUFFORCE, socket.SO_RCVBUF, _WANTED_RECEIVE_BUFFER),
+        ):
+            try:
+                self._socket.setsockopt(socket.SOL_SOCKET, forced, size)
+            except PermissionError:
+                self._socket.setsockopt(socket.SOL_SOCKET, plain, size)
+        return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+
+    def _batches(self, messages: Iterator[Message]) -> Iterator[list[Message]]:
+        batch: list[Message] = []
+        size = 0
+        unit: list[Message] = []
+        for message in messages:
+            if not message.bound and unit:
+                length = sum(len(part.body) + 20 for part in unit)
+                if batch and size + length > self._limit:
+                    yield batch
+                    batch, size = [], 0
+                batch += unit
+                size += length
+                unit = []
+            unit.append(message)
+        if batch or unit:
+            length = sum(len(part.body) + 20 for part in unit)
+            if batch and size + length > self._limit:
+                yield batch
+                batch = []
+            yield batch + unit
+
+    def _send_batch(self, messages: list[Message], transaction: Transaction) -> None:
+        first = self._sequence + 1
+        last = self._sequence = first + len(messages)
+        family = transaction.family
+        pack = MESSAGE_HEADER.pack
+        pieces = [pack(20, BATCH_BEGIN, _REQUEST, first, 0, 0, 0, _SUBSYSTEM << 8)]
+        for sequence, message in enumerate(messages, first + 1):
+            flags = message.flags | (_REQUEST | _ACK if sequence == last else _REQUEST)
+            pieces.append(pack(20 + len(message.body), message.type, flags, sequence, 0, family, 0, 0))
+            pieces.append(message.body)
+        pieces.append(pack(20, BATCH_END, _REQUEST, last, 0, 0, 0, _SUBSYSTEM << 8))
+        self._transmit(b"".join(pieces))
+        self._await_acknowledgement(first, last, messages, transaction)
+
+    def _transmit(self, data: bytes) -> None:
+        """Send one datagram. The kernel works it off before `send` returns."""
+        try:
+            self._socket.send(data)
+        except OSError as error:
+            raise NftError(error.errno or 0, None, f"sending {len(data)} bytes") from error
+
+    def _await_acknowledgement(self, first: int, last: int, messages: list[Message], transaction: Transaction) -> None:
+        failure: NftError | None = None
+        while True:
+            for reply in self._receive(first):
+                if reply.error and failure is None:
+                    at = messages[reply.sequence - first - 1].command if reply.sequence > first else None
+                    command = None if at is None else transaction.commands[at]
+                    failure = NftError(reply.error, command, reply.detail)
+                if reply.sequence == last or (reply.sequence == first and reply.error):
+                    if failure is not None:
+                        raise failure
+                    return
+
+    def _receive(self, first: int) -> list[Reply]:
+        """Return the replies at hand to messages from `first` on. Raises NftError where some were lost."""
+        try:
+            data = self._socket.recv(_RECEIVE_SIZE)
+        except BlockingIOError:
+            raise NftError(errno.EIO, None, "the kernel did not acknowledge the batch") from None
+        except OSError as error:
+            raise NftError(error.errno or 0, None, "the kernel's replies were lost") from error
+        return [reply for reply in iter_replies(data) if reply.sequence >= first]
+
+
+def open_nft_socket() -> NftSocket:
+    """Open a socket to the nftables of the current network namespace. Raises NftError where the kernel has none."""
+    try:
+        return NftSocket()
+    except OSError as error:
+        raise NftError(error.errno or 0, None, "opening a netfilter netlink socket") from error
+
+
+def _describe(command: Command) -> str:
+    name = type(command).__name__
+    for attribute in ("name", "chain", "set"):
+        value = getattr(command, attribute, None)
+        if value is not None:
+            return f"{name} {getattr(value, 'name', value)}"
+    return name
+
+
+def _remedy(number: int) -> str:
+    match number:
+        case errno.EPERM | errno.EACCES:
+            return "run with CAP_NET_ADMIN in the user namespace that owns this network namespace"
+        case errno.EOPNOTSUPP | errno.EPROTONOSUPPORT | errno.EAFNOSUPPORT:
+            return (
+                "use a kernel of 5.13 or later with CONFIG_NF_TABLES and its nat, masquerade, reject and numgen parts"
+            )
+        case errno.ENOENT | errno.EEXIST | errno.EBUSY | errno.ENOBUFS:
+            return "list the table and apply the difference: it is not in the state this transaction starts from"
+        case _:
+            return ""
+
+
+__all__ = ["NftError", "NftSocket", "TableFamily", "open_nft_socket"]

@@ -1,0 +1,117 @@
+"""Transactions: the ordered commands that take one table from one state to the next, all of them or none."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from fairlead.nft.objects import AnySet, Chain, Element, Rule, TableFamily
+
+
+class AddTable(Struct, frozen=True):
+    """Add the transaction's table; one that exists stays as it is."""
+
+
+class DeleteTable(Struct, frozen=True):
+    """Delete the transaction's table with all it holds; an error if it is absent."""
+
+
+class AddChain(Struct, frozen=True):
+    """Add a chain; one that exists stays as it is."""
+
+    chain: Chain
+
+
+class DeleteChain(Struct, frozen=True):
+    """Delete a chain and its rules; an error if it is absent or something still leads to it."""
+
+    name: str
+
+
+class FlushChain(Struct, frozen=True):
+    """Delete the rules of a chain."""
+
+    name: str
+
+
+class AddRule(Struct, frozen=True):
+    """Add a rule at the end of a chain."""
+
+    chain: str
+    rule: Rule
+
+
+class InsertRule(Struct, frozen=True):
+    """Add a rule at the beginning of a chain."""
+
+    chain: str
+    rule: Rule
+
+
+class AddSet(Struct, frozen=True):
+    """Add a set or map; one that exists with the same type stays as it is."""
+
+    set: AnySet
+
+
+class DeleteSet(Struct, frozen=True):
+    """Delete a set and its elements; an error if it is absent or a rule still looks into it."""
+
+    name: str
+
+
+class FlushSet(Struct, frozen=True):
+    """Delete the elements of a set."""
+
+    name: str
+
+
+class AddElements(Struct, frozen=True):
+    """Add elements; an error if a map holds one of the keys with another value."""
+
+    set: AnySet
+    elements: Sequence[Element]
+
+
+class DeleteElements(Struct, frozen=True):
+    """Delete the elements with these keys; an error if one is absent."""
+
+    set: AnySet
+    elements: Sequence[Element]
+
+
+class ReplaceElements(Struct, frozen=True):
+    """Give keys that a map holds another value; an error if one is absent.
+
+    The kernel has no such command: it is sent as a deletion with an addition right behind it, never cut apart.
+    """
+
+    set: AnySet
+    elements: Sequence[Element]
+
+
+Command = (
+    AddTable
+    | DeleteTable
+    | AddChain
+    | DeleteChain
+    | FlushChain
+    | AddRule
+    | InsertRule
+    | AddSet
+    | DeleteSet
+    | FlushSet
+    | AddElements
+    | DeleteElements
+    | ReplaceElements
+)
+
+
+class Transaction(Struct, frozen=True):
+    """Commands on one table, in order."""
+
+    family: TableFamily
+    table: str
+    commands: tuple[Command, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.commands)

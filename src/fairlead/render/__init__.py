@@ -1,0 +1,1 @@
+"""The model as rows and rules of nftables."""
