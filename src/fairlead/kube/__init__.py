@@ -1,0 +1,1 @@
+"""Kubernetes objects as values: typed views, JSON documents, resources, selectors. Knows no HTTP and no kernel."""

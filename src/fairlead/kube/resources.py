@@ -1,0 +1,90 @@
+"""Where each kind lives in the API: group, version, plural, and the paths made of them.
+
+Source: the API conventions, "Resources" (kubernetes/community, api-conventions.md).
+"""
+
+from urllib.parse import quote
+
+from msgspec import Struct
+
+from fairlead.kube.apps import DaemonSet, Deployment, ReplicaSet
+from fairlead.kube.coordination import Lease
+from fairlead.kube.core import (
+    ConfigMap,
+    Endpoints,
+    Event,
+    Namespace,
+    Node,
+    Pod,
+    Secret,
+    Service,
+    ServiceAccount,
+)
+from fairlead.kube.discovery import EndpointSlice
+from fairlead.kube.meta import KubeObject
+from fairlead.kube.networking import Ingress, IngressClass, NetworkPolicy
+
+
+class Resource(Struct, frozen=True):
+    """A kind's place: `group` is empty for the core group, `plural` is the name in URLs."""
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    namespaced: bool
+
+    @property
+    def api_version(self) -> str:
+        """What objects of this kind carry as apiVersion."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def base(self) -> str:
+        """The path of the group version."""
+        return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+
+    def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """The path of the collection, of one object, or of its subresource; no namespace means all of them."""
+        parts = [self.base]
+        if namespace and self.namespaced:
+            parts += ["namespaces", quote(namespace, safe="")]
+        parts.append(self.plural)
+        if name:
+            parts.append(quote(name, safe=""))
+        if subresource:
+            parts.append(subresource)
+        return "/".join(parts)
+
+
+RESOURCES: dict[type[KubeObject], Resource] = {
+    Namespace: Resource("", "v1", "Namespace", "namespaces", False),
+    Node: Resource("", "v1", "Node", "nodes", False),
+    Pod: Resource("", "v1", "Pod", "pods", True),
+    Service: Resource("", "v1", "Service", "services", True),
+    Endpoints: Resource("", "v1", "Endpoints", "endpoints", True),
+    ConfigMap: Resource("", "v1", "ConfigMap", "configmaps", True),
+    Secret: Resource("", "v1", "Secret", "secrets", True),
+    ServiceAccount: Resource("", "v1", "ServiceAccount", "serviceaccounts", True),
+    Event: Resource("", "v1", "Event", "events", True),
+    Deployment: Resource("apps", "v1", "Deployment", "deployments", True),
+    ReplicaSet: Resource("apps", "v1", "ReplicaSet", "replicasets", True),
+    DaemonSet: Resource("apps", "v1", "DaemonSet", "daemonsets", True),
+    Lease: Resource("coordination.k8s.io", "v1", "Lease", "leases", True),
+    EndpointSlice: Resource("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", True),
+    IngressClass: Resource("networking.k8s.io", "v1", "IngressClass", "ingressclasses", False),
+    Ingress: Resource("networking.k8s.io", "v1", "Ingress", "ingresses", True),
+    NetworkPolicy: Resource("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", True),
+}
+
+_BY_KIND = {(resource.api_version, resource.kind): resource for resource in RESOURCES.values()}
+
+
+def resource_of(cls: type[KubeObject]) -> Resource:
+    """The place of a typed kind. A kind without one is a bug."""
+    return RESOURCES[cls]
+
+
+def find_resource(api_version: str, kind: str) -> Resource | None:
+    """The place of what a manifest calls `api_version` and `kind`, or None where no such kind is known here."""
+    return _BY_KIND.get((api_version, kind))
