@@ -1,0 +1,140 @@
+"""Requests to an API server over HTTPS, as a kubeconfig says.
+
+Comes in: requests. Goes out: answers and streams of lines. The only place where bytes for an
+API server leave the process.
+"""
+
+import asyncio
+import base64
+import ssl
+import tempfile
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any, cast
+
+import aiohttp
+import yaml
+from yarl import URL
+
+from fairlead.drivers.errors import FairleadError
+from fairlead.drivers.kubeapi.transport import ApiError, ApiRequest, ApiResponse
+
+_CONNECT_SECONDS, _ANSWER_SECONDS = 5.0, 60.0
+_LONGEST_LINE = 64 * 1024 * 1024
+
+
+class HttpTransport:
+    """One server, with connections kept alive. Must be used within one event loop."""
+
+    def __init__(self, server: str, tls: ssl.SSLContext | None = None, token: str = "") -> None:
+        self._server = server.rstrip("/")
+        self._tls = tls
+        self._token = token
+        self._opened: aiohttp.ClientSession | None = None
+
+    @classmethod
+    def from_kubeconfig(cls, path: Path) -> "HttpTransport":
+        """The server and user of the current context. Raises FairleadError when the file says neither."""
+        try:
+            config = cast("dict[str, Any]", yaml.safe_load(path.read_text()))
+            context = _named(config, "contexts", str(config["current-context"]))["context"]
+            cluster = _named(config, "clusters", context["cluster"])["cluster"]
+            user = _named(config, "users", context["user"])["user"]
+            server = str(cluster["server"])
+        except (OSError, yaml.YAMLError, KeyError, TypeError, StopIteration) as error:
+            raise FairleadError(
+                f"the kubeconfig {path} cannot be used: {error!r}", "name a file with a current context"
+            ) from error
+        if not server.startswith("https:"):
+            return cls(server)
+        return cls(server, _tls_context(cluster, user, path.parent), str(user.get("token", "")))
+
+    def _session(self) -> aiohttp.ClientSession:
+        if self._opened is None or self._opened.closed:
+            headers = {"User-Agent": "fairlead", "Accept": "application/json"}
+            if self._token:
+                headers["Authorization"] = f"Bearer {self._token}"
+            self._opened = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=self._tls or False, limit=0, use_dns_cache=False),
+                headers=headers,
+                auto_decompress=True,
+                skip_auto_headers=["Accept-Encoding"],
+            )
+        return self._opened
+
+    def _url(self, request: ApiRequest) -> URL:
+        return URL(self._server + request.path, encoded=True).update_query(list(request.query))
+
+    async def send(self, request: ApiRequest) -> ApiResponse:
+        """Return the answer, whatever its status. Raises ApiError with status 0 when none came."""
+        timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS, connect=_CONNECT_SECONDS)
+        try:
+            async with self._session().request(
+                request.method, self._url(request), data=request.body or None, headers=request.headers, timeout=timeout
+            ) as response:
+                return ApiResponse(response.status, dict(response.headers), await response.read())
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise unreachable(self._server, error) from error
+
+    async def stream(self, request: ApiRequest) -> AsyncGenerator[bytes, None]:
+        """Yield the answer's lines until the server ends it. Raises ApiError on a refusal or a broken connection."""
+        timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS)
+        try:
+            async with self._session().request(
+                request.method, self._url(request), headers=request.headers, timeout=timeout
+            ) as response:
+                if response.status >= 400:
+                    body = await response.read()
+                    raise ApiError(response.status, "", body[:500].decode(errors="replace"))
+                held = b""
+                async for chunk in response.content.iter_any():
+                    *lines, held = (held + chunk).split(b"\n")
+                    for line in lines:
+                        if line:
+                            yield line
+                    if len(held) > _LONGEST_LINE:
+                        raise ApiError(0, "Unreachable", "a watch event without end")
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise unreachable(self._server, error) from error
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._opened is not None:
+            await self._opened.close()
+            await asyncio.sleep(0)  # aiohttp closes TLS connections in the next turn of the loop
+
+
+def unreachable(server: str, error: Exception) -> ApiError:
+    """What to say when no answer came."""
+    found = ApiError(0, "Unreachable", f"the API server at {server} does not answer: {error or type(error).__name__}")
+    found.remedy = "see `fairlead status`, or the server line of the kubeconfig"
+    return found
+
+
+def _named(config: dict[str, Any], section: str, name: str) -> dict[str, Any]:
+    return next(entry for entry in config[section] if entry["name"] == name)
+
+
+def _tls_context(cluster: dict[str, Any], user: dict[str, Any], folder: Path) -> ssl.SSLContext:
+    if cluster.get("insecure-skip-tls-verify"):
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    else:
+        authority = _material(cluster, "certificate-authority", folder)
+        context = ssl.create_default_context(cadata=authority.decode() if authority else None)
+    certificate, key = _material(user, "client-certificate", folder), _material(user, "client-key", folder)
+    if certificate and key:
+        with tempfile.NamedTemporaryFile() as pair:  # ssl loads keys from files only; mode 0600, gone at once
+            pair.write(certificate + b"\n" + key)
+            pair.flush()
+            context.load_cert_chain(pair.name)
+    return context
+
+
+def _material(section: dict[str, Any], key: str, folder: Path) -> bytes:
+    if data := section.get(f"{key}-data"):
+        return base64.b64decode(data)
+    if name := section.get(key):
+        return (folder / str(name)).read_bytes()
+    return b""

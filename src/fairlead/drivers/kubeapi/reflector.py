@@ -1,0 +1,113 @@
+"""A kind as a watch keeps it: list once, follow changes, survive what servers do. Source: client-go's reflector.
+
+Comes in: a transport and a kind. Goes out: an endless sequence of changes in which nothing is lost and each gap
+is closed by a `Replaced`. Reconnects with a growing pause; a revision that is too old (410) means listing again.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator
+from typing import Generic, TypeAlias, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from fairlead.drivers.kubeapi.transport import ApiError, ApiRequest, Transport
+from fairlead.drivers.kubeapi.views import decode_list, decode_view
+from fairlead.kube.documents import as_document, number_at, text_at
+from fairlead.kube.meta import KubeObject
+from fairlead.kube.resources import resource_of
+
+T = TypeVar("T", bound=KubeObject)
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0  # seconds between attempts to reach the server
+_WATCH_SECONDS = 290
+
+
+class Replaced(Struct, Generic[T], frozen=True):
+    """These are all objects there are; any other one known before is gone."""
+
+    items: tuple[T, ...]
+
+
+class Applied(Struct, Generic[T], frozen=True):
+    """This object is new or has changed."""
+
+    object: T
+
+
+class Deleted(Struct, Generic[T], frozen=True):
+    """This object, as it was last, is gone."""
+
+    object: T
+
+
+Change: TypeAlias = Replaced[T] | Applied[T] | Deleted[T]
+
+
+class _Event(Struct):
+    type: str
+    object: msgspec.Raw
+
+
+class _Bookmark(Struct):
+    metadata: dict[str, object]
+
+
+_events = msgspec.json.Decoder(_Event)
+
+
+async def reflect(
+    transport: Transport, cls: type[T], namespace: str, query: tuple[tuple[str, str], ...]
+) -> AsyncGenerator[Change[T], None]:
+    """Yield `Replaced`, then every change, for ever. Errors are waited out, never raised."""
+    path = resource_of(cls).path(namespace)
+    pause = _FIRST_PAUSE
+    version = ""
+    while True:
+        try:
+            if not version:
+                items, version = await _list(transport, cls, path, query)
+                pause = _FIRST_PAUSE
+                yield Replaced(items)
+            async for line in transport.stream(_watch_request(path, query, version)):
+                pause = _FIRST_PAUSE
+                event = _events.decode(line)
+                if event.type == "ERROR":
+                    raise _error_in(event.object)
+                if event.type == "BOOKMARK":
+                    bookmark = msgspec.json.decode(event.object, type=_Bookmark)
+                    version = str(bookmark.metadata.get("resourceVersion", version))
+                    continue
+                view = decode_view(cls, event.object)
+                version = view.metadata.resource_version or version
+                yield Deleted(view) if event.type == "DELETED" else Applied(view)
+        except ApiError as error:
+            if error.status in (400, 410, 504) or error.reason in ("Expired", "Gone"):
+                version = ""
+            await asyncio.sleep(pause * (0.5 + random.random()))
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _watch_request(path: str, query: tuple[tuple[str, str], ...], version: str) -> ApiRequest:
+    options = (
+        ("watch", "true"),
+        ("resourceVersion", version),
+        ("allowWatchBookmarks", "true"),
+        ("timeoutSeconds", str(_WATCH_SECONDS)),
+    )
+    return ApiRequest("GET", path, (*query, *options))
+
+
+async def _list(
+    transport: Transport, cls: type[T], path: str, query: tuple[tuple[str, str], ...]
+) -> tuple[tuple[T, ...], str]:
+    response = await transport.send(ApiRequest("GET", path, (*query, ("resourceVersion", "0"))))
+    if response.status >= 400:
+        raise ApiError(response.status, "", f"listing {path} was answered with {response.status}")
+    return decode_list(cls, response.body)
+
+
+def _error_in(raw: msgspec.Raw) -> ApiError:
+    status = as_document(msgspec.json.decode(raw))
+    return ApiError(number_at(status, "code") or 500, text_at(status, "reason"), text_at(status, "message"))
