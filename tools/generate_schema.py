@@ -1,8 +1,8 @@
 """Write src/fairlead/kube/schema/types.json.gz: every field of every type that the served kinds reach.
 
-The facts (names, types, which fields are required) are read from the models of the PyPI package `kubernetes`; the sentences
-are our own (tools/schema_texts.py), and so is the table of merge keys below, which follows the tags patchStrategy,
-patchMergeKey, listType, listMapKey and mapType of k8s.io/api and k8s.io/apimachinery.
+The facts (names, types, which fields are required) are read from the models of the PyPI package `kubernetes`; the
+sentences are our own (tools/schema_texts.py), and so is the table of merge keys below, which follows the tags
+patchStrategy, patchMergeKey, listType, listMapKey and mapType of k8s.io/api and k8s.io/apimachinery.
 
 Usage: python tools/generate_schema.py
 """
@@ -18,7 +18,7 @@ import kubernetes
 import kubernetes.client as models
 
 sys.path.insert(0, str(Path(__file__).parent))
-from schema_texts import FIELDS, TYPES  # noqa: E402
+from schema_texts import FIELDS, TYPES
 
 TARGET = Path(__file__).parent.parent / "src" / "fairlead" / "kube" / "schema" / "types.json.gz"
 
@@ -87,11 +87,25 @@ PACKAGES = (
     ("io.k8s.api.core.v1", r".*"),
 )
 
-INT64 = set(
-    "generation observedGeneration deletionGracePeriodSeconds gracePeriodSeconds terminationGracePeriodSeconds"
-    " activeDeadlineSeconds tolerationSeconds runAsUser runAsGroup fsGroup supplementalGroups expirationSeconds"
-    " seconds remainingItemCount sizeBytes uid gid".split()
-)
+INT64 = {
+    "generation",
+    "observedGeneration",
+    "deletionGracePeriodSeconds",
+    "gracePeriodSeconds",
+    "terminationGracePeriodSeconds",
+    "activeDeadlineSeconds",
+    "tolerationSeconds",
+    "runAsUser",
+    "runAsGroup",
+    "fsGroup",
+    "supplementalGroups",
+    "expirationSeconds",
+    "seconds",
+    "remainingItemCount",
+    "sizeBytes",
+    "uid",
+    "gid",
+}
 MICRO_TIMES = {"eventTime", "lastObservedTime", "acquireTime", "renewTime"}
 QUANTITIES = {
     ("ResourceRequirements", "limits"),
@@ -108,7 +122,7 @@ QUANTITIES = {
 }
 INT_OR_STRING = {"port", "targetPort", "maxSurge", "maxUnavailable"}
 
-# (type, field): (strategy, merge key, list type, list map keys). A strategy of "" means the list is replaced by a strategic patch.
+# (type, field): (strategy, merge key, list type, list map keys). Where the strategy is "", a patch replaces the list.
 LISTS: dict[tuple[str, str], tuple[str, str, str, str]] = {
     ("ObjectMeta", "ownerReferences"): ("merge", "uid", "map", "uid"),
     ("ObjectMeta", "finalizers"): ("merge", "", "set", ""),
@@ -154,11 +168,22 @@ ATOMIC_MAPS = {
     ("PodSpec", "nodeSelector"),
     ("ServiceSpec", "selector"),
 }
-ATOMIC_TYPES = set(
-    "LocalObjectReference ObjectReference TypedLocalObjectReference OwnerReference LabelSelector SecretKeySelector"
-    " ConfigMapKeySelector FileKeySelector ObjectFieldSelector ResourceFieldSelector NodeSelector NodeSelectorTerm"
-    " EndpointAddress EndpointPort".split()
-)
+ATOMIC_TYPES = {
+    "LocalObjectReference",
+    "ObjectReference",
+    "TypedLocalObjectReference",
+    "OwnerReference",
+    "LabelSelector",
+    "SecretKeySelector",
+    "ConfigMapKeySelector",
+    "FileKeySelector",
+    "ObjectFieldSelector",
+    "ResourceFieldSelector",
+    "NodeSelector",
+    "NodeSelectorTerm",
+    "EndpointAddress",
+    "EndpointPort",
+}
 
 
 def short_name(model: str) -> str:

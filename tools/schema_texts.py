@@ -1,7 +1,7 @@
 """What `kubectl explain` says of the kinds and of the fields people ask about most; our own sentences.
 
-`TYPES` is keyed by the name of the type, with its package where two types share a name. `FIELDS` is keyed by `Type.field`, or
-by the field alone where the same words serve every type that has it.
+`TYPES` is keyed by the name of the type, with its package where two types share a name. `FIELDS` is keyed by
+`Type.field`, or by the field alone where the same words serve every type that has it.
 """
 
 TYPES = {
@@ -39,7 +39,7 @@ TYPES = {
     "ObjectMeta": "What every stored object has: its name, its labels, and where it stands in the life of objects.",
     "ListMeta": "What every list has: the version of the collection at which it was taken.",
     "OwnerReference": "An object whose deletion takes this one with it.",
-    "LabelSelector": "A label selector chooses objects by their labels; all its terms must hold, an empty one chooses all.",
+    "LabelSelector": "A label selector chooses objects by their labels; all its terms must hold.",
     "PodSpec": "What a pod should be: its containers, its volumes, and where it may run.",
     "PodStatus": "What is known of a pod at present. It may lag behind what the node sees.",
     "PodTemplateSpec": "The labels and the spec that every pod made from this template gets.",
@@ -123,8 +123,8 @@ FIELDS = {
     "PodSpec.containers": "The containers of the pod, at least one. They cannot be added or removed later.",
     "PodSpec.initContainers": "Containers that run one after another, each to its end, before the others start.",
     "PodSpec.volumes": "Volumes that the containers may mount.",
-    "PodSpec.restartPolicy": "Whether containers that end are started again: Always (the default), OnFailure or Never.",
-    "PodSpec.terminationGracePeriodSeconds": "How long the processes have between SIGTERM and SIGKILL. The default is 30.",
+    "PodSpec.restartPolicy": "Which containers that end start again: Always (the default), OnFailure or Never.",
+    "PodSpec.terminationGracePeriodSeconds": "How long it is from SIGTERM to SIGKILL. The default is 30.",
     "PodSpec.activeDeadlineSeconds": "After how many seconds the pod is ended and counted as failed.",
     "PodSpec.dnsPolicy": "ClusterFirst (the default), ClusterFirstWithHostNet, Default or None.",
     "PodSpec.nodeSelector": "Labels a node must have for the pod to run there.",
@@ -214,7 +214,7 @@ FIELDS = {
     "ServiceSpec.clusterIPs": "The virtual addresses, at most one of each family; the first equals clusterIP.",
     "ServiceSpec.externalIPs": "Addresses that lead to the nodes from outside and that the service answers on too.",
     "ServiceSpec.externalName": "The DNS name that stands behind a service of type ExternalName.",
-    "ServiceSpec.externalTrafficPolicy": "Cluster (the default) or Local: only endpoints on the node traffic arrived at.",
+    "ServiceSpec.externalTrafficPolicy": "Cluster (the default) or Local: only endpoints on the receiving node.",
     "ServiceSpec.internalTrafficPolicy": "Cluster (the default) or Local: only endpoints on the client's own node.",
     "ServiceSpec.healthCheckNodePort": "Where load balancers ask a node whether it has endpoints, with policy Local.",
     "ServiceSpec.ipFamilies": "The address families of the service, IPv4 or IPv6 or both.",
@@ -243,7 +243,7 @@ FIELDS = {
     "revisionHistoryLimit": "How many old revisions are kept for a rollback. The default is 10.",
     "DeploymentSpec.strategy": "How old pods are replaced by new ones.",
     "DeploymentSpec.paused": "Whether changes wait.",
-    "DeploymentSpec.progressDeadlineSeconds": "After how long without progress a rollout has failed. The default is 600.",
+    "DeploymentSpec.progressDeadlineSeconds": "How long a rollout may stand still before it has failed, by default 600.",
     "DeploymentStrategy.type": "RollingUpdate (the default) or Recreate.",
     "DeploymentStrategy.rollingUpdate": "Settings of a rolling update.",
     "RollingUpdateDeployment.maxSurge": "How many pods above the wanted number there may be: a number or a percentage.",

@@ -1,8 +1,8 @@
 """Does a document have the shape of its type: no strange field, and every value of the right sort.
 
-In: the name of a type and a document as it came off the wire. Out: texts for strict decoding, in the words of upstream (and of Go's
-JSON decoder, which people know from Stack Overflow), and the document without what has no place in it. It knows no rule about
-values: that is validation's business.
+In: the name of a type and a document as it came off the wire. Out: texts for strict decoding, in the words of
+upstream (and of Go's JSON decoder, which people know from Stack Overflow), and the document without what has no place
+in it. It knows no rule about values: that is validation's business.
 """
 
 import binascii
@@ -31,7 +31,10 @@ def unknown_fields(schema: str, document: Document) -> list[str]:
 
 
 def drop_unknown(schema: str, document: Document) -> list[str]:
-    """Remove, in place, unknown fields and nulls, as decoding to a typed object does; return what `unknown_fields` does."""
+    """Remove, in place, unknown fields and nulls, as decoding to a typed object does.
+
+     return what `unknown_fields` does.
+    """
     found: list[str] = []
     known = schema_type(schema)
     if known:
@@ -194,8 +197,8 @@ def _wrong_bytes(value: Json, place: str) -> str:
     try:
         binascii.a2b_base64(value.replace("\n", ""), strict_mode=True)
     except binascii.Error:
-        good = len(re.match(r"(?:[A-Za-z0-9+/]{4})*", value)[0]) if value else 0  # pyright: ignore[reportOptionalSubscript]
-        return f"illegal base64 data at input byte {good}"
+        good = re.match(r"(?:[A-Za-z0-9+/]{4})*", value)
+        return f"illegal base64 data at input byte {good.end() if good else 0}"
     return ""
 
 

@@ -1,9 +1,9 @@
 """Strategic merge: a patch of part of an object, whose lists say how they are to be merged.
 
-In: the name of a type, a document of it and a patch. Out: the patched document; neither argument is changed. The rules are those
-of k8s.io/apimachinery/pkg/util/strategicpatch, as the server applies them: nulls delete, lists with a merge key are merged by
-it, other lists are replaced, and the directives $patch, $retainKeys, $deleteFromPrimitiveList and $setElementOrder are
-obeyed. It knows no kind: what is merged and how is read from the schema.
+In: the name of a type, a document of it and a patch. Out: the patched document; neither argument is changed. The
+rules are those of k8s.io/apimachinery/pkg/util/strategicpatch, as the server applies them: nulls delete, lists with a
+merge key are merged by it, other lists are replaced, and the directives $patch, $retainKeys, $deleteFromPrimitiveList
+and $setElementOrder are obeyed. It knows no kind: what is merged and how is read from the schema.
 """
 
 from collections.abc import Sequence
@@ -181,8 +181,8 @@ def _identity(field: Field, item: Json) -> Json:
 def _in_order(field: Field, items: Sequence[Json], order: Sequence[Json], before: Sequence[Json]) -> list[Json]:
     """Return `items` with those that `order` names in that order, and the others where they were relative to them.
 
-    As normalizeElementOrder upstream: an item that is not named keeps its place before a named one only if both were in the
-    list before and stood so.
+    As normalizeElementOrder upstream: an item that is not named keeps its place before a named one only if both were
+    in the list before and stood so.
     """
     wanted = [_identity(field, item) for item in order]
     present = [_identity(field, item) for item in before]

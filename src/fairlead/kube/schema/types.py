@@ -1,8 +1,8 @@
 """The types of the served kinds, field by field.
 
-In: `types.json.gz`, which `tools/generate_schema.py` writes. Out: `schema_type(name)`, a `SchemaType` by the name upstream's
-OpenAPI documents give it, such as io.k8s.api.core.v1.Pod. It knows no rule of any kind beyond names, types and merge keys.
-The file is read once, when the first type is asked for.
+In: `types.json.gz`, which `tools/generate_schema.py` writes. Out: `schema_type(name)`, a `SchemaType` by the name
+upstream's OpenAPI documents give it, such as io.k8s.api.core.v1.Pod. It knows no rule of any kind beyond names, types
+and merge keys. The file is read once, when the first type is asked for.
 """
 
 import pkgutil
@@ -38,9 +38,9 @@ PLAIN_TYPES = frozenset(
 class Field(Struct, frozen=True, array_like=True):
     """One field: the type of its values, and how lists of it are merged.
 
-    `strategy` and `merge_key` are for strategic merge patches (tags patchStrategy and patchMergeKey of k8s.io/api), `list_type`
-    and `list_keys` for server-side apply (listType and listMapKey); the two disagree on purpose, see Service.spec.ports.
-    For a map, a `list_type` of "atomic" means that it is owned as a whole.
+    `strategy` and `merge_key` are for strategic merge patches (tags patchStrategy and patchMergeKey of k8s.io/api),
+    `list_type` and `list_keys` for server-side apply (listType and listMapKey); the two disagree on purpose, see
+    Service.spec.ports. For a map, a `list_type` of "atomic" means that it is owned as a whole.
     """
 
     type: str

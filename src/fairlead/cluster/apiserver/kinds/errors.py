@@ -1,7 +1,8 @@
 """What is wrong with one field, in the words of Kubernetes.
 
-In: the path of a field, what it holds and what it should hold. Out: `FieldError`, whose text is upstream's to the letter
-(k8s.io/apimachinery/pkg/util/validation/field/errors.go), since people search for those texts. It knows no kind.
+In: the path of a field, what it holds and what it should hold. Out: `FieldError`, whose text is upstream's to the
+letter (k8s.io/apimachinery/pkg/util/validation/field/errors.go), since people search for those texts. It knows no
+kind.
 """
 
 from collections.abc import Iterable
@@ -48,7 +49,10 @@ def value_text(value: Json) -> str:
 
 
 class FieldError(Struct, frozen=True):
-    """One thing wrong with one field. `value` is the text of the bad value, already rendered ("" where none is shown)."""
+    """One thing wrong with one field.
+
+    `value` is the text of the bad value, already rendered ("" where none is shown).
+    """
 
     field: str
     type: str

@@ -1,8 +1,9 @@
 """The OpenAPI v3 documents that kubectl reads before it applies, edits, patches and explains.
 
-In: the table of kinds and the schema data. Out: JSON bytes, an index and one document per group and version, each built when first
-asked for and kept. What kubectl needs of them: operations with their kind, the query parameter fieldValidation and the
-content types of PATCH, and schemas with merge keys. It knows nothing of how requests are answered.
+In: the table of kinds and the schema data. Out: JSON bytes, an index and one document per group and version, each
+built when first asked for and kept. What kubectl needs of them: operations with their kind, the query parameter
+fieldValidation and the content types of PATCH, and schemas with merge keys. It knows nothing of how requests are
+answered.
 """
 
 import hashlib

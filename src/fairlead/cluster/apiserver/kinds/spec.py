@@ -1,7 +1,8 @@
 """What the engine must know of one kind: names, columns, and the rules of its create, update and delete.
 
-In: nothing; these are the shapes that the modules of this package fill and the engine reads. Out: `KindSpec` and the values
-it speaks in. It knows no storage, no HTTP and no clock: the time and the listing of other objects come in as arguments.
+In: nothing; these are the shapes that the modules of this package fill and the engine reads. Out: `KindSpec` and the
+values it speaks in. It knows no storage, no HTTP and no clock: the time and the listing of other objects come in as
+arguments.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -90,16 +91,16 @@ def no_grace(document: Document, requested: int | None) -> int:
 class KindSpec(Struct, frozen=True, kw_only=True):
     """The whole of what one kind adds to the generic engine.
 
-    The order of a create: `default`, `admit(doc, None, list)`, `prepare_create`, the allocators, `validate` (metadata included;
-    name and namespace are already set). Of an update: `default`, `prepare_update(new, old)`, `admit(new, old, list)`, the
-    allocators, `validate(new)` and `validate_update(new, old)`; of a write to /status: `prepare_status(new, old)` in place of
-    `prepare_update`, then `validate_status(new, old)`. All of them change the first document in place or return what is wrong.
-    `warnings` are for the Warning header of creates and updates.
+    The order of a create: `default`, `admit(doc, None, list)`, `prepare_create`, the allocators, `validate` (metadata
+    included; name and namespace are already set). Of an update: `default`, `prepare_update(new, old)`, `admit(new,
+    old, list)`, the allocators, `validate(new)` and `validate_update(new, old)`; of a write to /status:
+    `prepare_status(new, old)` in place of `prepare_update`, then `validate_status(new, old)`. All of them change the
+    first document in place or return what is wrong. `warnings` are for the Warning header of creates and updates.
 
     A kind with `answer` is never stored: `answer(doc, caller)` returns the body of the 201 answer to its POST.
-    `has_generation`: the engine sets metadata.generation to 1 on create and adds 1 when anything but metadata and status differs.
-    `field_labels` gives the labels that a fieldSelector may name beside metadata.name and metadata.namespace; a label that is
-    not among `field_label_names` is an error.
+    `has_generation`: the engine sets metadata.generation to 1 on create and adds 1 when anything but metadata and
+    status differs. `field_labels` gives the labels that a fieldSelector may name beside metadata.name and
+    metadata.namespace; a label that is not among `field_label_names` is an error.
     """
 
     resource: Resource

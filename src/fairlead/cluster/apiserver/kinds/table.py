@@ -1,21 +1,44 @@
-"""The table of kinds: every resource that the embedded API server serves."""
+"""The table of kinds: every resource that the embedded API server serves, a row each."""
 
+from fairlead.cluster.apiserver.kinds import prepare, reviews, selectable
 from fairlead.cluster.apiserver.kinds.columns.plain import PLAIN, plain_row
-from fairlead.cluster.apiserver.kinds.spec import KindSpec, Subresource
-from fairlead.kube.resources import Resource
+from fairlead.cluster.apiserver.kinds.defaults import basics, networking, pods, services, workloads
+from fairlead.cluster.apiserver.kinds.ending import pod_grace_seconds
+from fairlead.cluster.apiserver.kinds.quality import quality_of_service
+from fairlead.cluster.apiserver.kinds.spec import CREATE_ONLY, KindSpec, ListDocuments, Subresource
+from fairlead.kube import apps, core, discovery
+from fairlead.kube import coordination as coordination_types
+from fairlead.kube import networking as networking_types
+from fairlead.kube.documents import Document, mapping_at
+from fairlead.kube.resources import Resource, resource_of
 
 _READ_WRITE = ("get", "patch", "update")
-_ANY = ("create", "delete", "get", "patch", "update")
+_PROXY_VERBS = ("create", "delete", "get", "patch", "update")
+_ALL = ("all",)
+
+_SCALE = Subresource(name="scale", kind="Scale", group="autoscaling", version="v1", verbs=_READ_WRITE)
 
 
 def _status(kind: str) -> Subresource:
     return Subresource(name="status", kind=kind, verbs=_READ_WRITE)
 
 
-_SCALE = Subresource(name="scale", kind="Scale", group="autoscaling", version="v1", verbs=_READ_WRITE)
+def _admit_pod(pod: Document, old: Document | None, listed: ListDocuments) -> None:
+    if old is None:
+        pods.admit_pod(pod)
+
+
+def _prepare_pod(pod: Document) -> None:
+    pod["status"] = {"phase": "Pending", "qosClass": quality_of_service(mapping_at(pod, "spec"))}
+
+
+def _admit_ingress(ingress: Document, old: Document | None, listed: ListDocuments) -> None:
+    if old is None:
+        networking.admit_ingress(ingress, listed(INGRESS_CLASS.resource, ""))
+
 
 NAMESPACE = KindSpec(
-    resource=Resource(group="", version="v1", kind="Namespace", plural="namespaces", namespaced=False),
+    resource=resource_of(core.Namespace),
     singular="namespace",
     schema="io.k8s.api.core.v1.Namespace",
     short_names=("ns",),
@@ -24,6 +47,301 @@ NAMESPACE = KindSpec(
     has_status=True,
     columns=PLAIN,
     row=plain_row,
+    field_label_names=selectable.NAMESPACE,
+    field_labels=selectable.texts_of(selectable.NAMESPACE),
+    default=basics.default_namespace,
+    prepare_create=basics.prepare_namespace_create,
+    prepare_update=basics.prepare_namespace_update,
+    prepare_status=prepare.only_status,
 )
 
-KINDS: tuple[KindSpec, ...] = (NAMESPACE,)
+NODE = KindSpec(
+    resource=resource_of(core.Node),
+    singular="node",
+    schema="io.k8s.api.core.v1.Node",
+    short_names=("no",),
+    subresources=(Subresource(name="proxy", kind="NodeProxyOptions", verbs=_PROXY_VERBS), _status("Node")),
+    has_status=True,
+    columns=PLAIN,
+    row=plain_row,
+    field_label_names=selectable.NODE,
+    field_labels=selectable.node_labels,
+    default=basics.default_node,
+    prepare_update=prepare.keep_status,
+    prepare_status=prepare.only_status,
+)
+
+POD = KindSpec(
+    resource=resource_of(core.Pod),
+    singular="pod",
+    schema="io.k8s.api.core.v1.Pod",
+    short_names=("po",),
+    categories=_ALL,
+    subresources=(
+        Subresource(name="binding", kind="Binding", verbs=("create",)),
+        Subresource(name="eviction", kind="Eviction", group="policy", version="v1", verbs=("create",)),
+        Subresource(name="log", kind="Pod", verbs=("get",)),
+        Subresource(name="proxy", kind="PodProxyOptions", verbs=_PROXY_VERBS),
+        _status("Pod"),
+    ),
+    has_generation=True,
+    has_status=True,
+    columns=PLAIN,
+    row=plain_row,
+    field_label_names=selectable.POD,
+    field_labels=selectable.pod_labels,
+    default=pods.default_pod,
+    admit=_admit_pod,
+    prepare_create=_prepare_pod,
+    prepare_update=prepare.keep_status,
+    prepare_status=prepare.only_status,
+    grace_seconds=pod_grace_seconds,
+)
+
+SERVICE = KindSpec(
+    resource=resource_of(core.Service),
+    singular="service",
+    schema="io.k8s.api.core.v1.Service",
+    short_names=("svc",),
+    categories=_ALL,
+    subresources=(Subresource(name="proxy", kind="ServiceProxyOptions", verbs=_PROXY_VERBS), _status("Service")),
+    has_status=True,
+    allow_create_on_update=True,
+    columns=PLAIN,
+    row=plain_row,
+    field_label_names=selectable.SERVICE,
+    field_labels=selectable.texts_of(selectable.SERVICE),
+    default=services.default_service,
+    prepare_create=services.prepare_service_create,
+    prepare_update=services.prepare_service_update,
+    prepare_status=prepare.only_status,
+)
+
+ENDPOINTS = KindSpec(
+    resource=resource_of(core.Endpoints),
+    singular="endpoints",
+    schema="io.k8s.api.core.v1.Endpoints",
+    short_names=("ep",),
+    allow_create_on_update=True,
+    columns=PLAIN,
+    row=plain_row,
+    default=networking.default_endpoints,
+)
+
+CONFIG_MAP = KindSpec(
+    resource=resource_of(core.ConfigMap),
+    singular="configmap",
+    schema="io.k8s.api.core.v1.ConfigMap",
+    short_names=("cm",),
+    columns=PLAIN,
+    row=plain_row,
+)
+
+SECRET = KindSpec(
+    resource=resource_of(core.Secret),
+    singular="secret",
+    schema="io.k8s.api.core.v1.Secret",
+    columns=PLAIN,
+    row=plain_row,
+    field_label_names=selectable.SECRET,
+    field_labels=selectable.texts_of(selectable.SECRET),
+    default=basics.default_secret,
+)
+
+SERVICE_ACCOUNT = KindSpec(
+    resource=resource_of(core.ServiceAccount),
+    singular="serviceaccount",
+    schema="io.k8s.api.core.v1.ServiceAccount",
+    short_names=("sa",),
+    columns=PLAIN,
+    row=plain_row,
+)
+
+EVENT = KindSpec(
+    resource=resource_of(core.Event),
+    singular="event",
+    schema="io.k8s.api.core.v1.Event",
+    short_names=("ev",),
+    allow_create_on_update=True,
+    columns=PLAIN,
+    row=plain_row,
+    field_label_names=selectable.EVENT,
+    field_labels=selectable.event_labels,
+)
+
+DEPLOYMENT = KindSpec(
+    resource=resource_of(apps.Deployment),
+    singular="deployment",
+    schema="io.k8s.api.apps.v1.Deployment",
+    short_names=("deploy",),
+    categories=_ALL,
+    subresources=(_SCALE, _status("Deployment")),
+    has_generation=True,
+    has_status=True,
+    columns=PLAIN,
+    row=plain_row,
+    default=workloads.default_deployment,
+    prepare_create=prepare.drop_status,
+    prepare_update=prepare.keep_status,
+    prepare_status=prepare.only_status_and_no_labels,
+)
+
+REPLICA_SET = KindSpec(
+    resource=resource_of(apps.ReplicaSet),
+    singular="replicaset",
+    schema="io.k8s.api.apps.v1.ReplicaSet",
+    short_names=("rs",),
+    categories=_ALL,
+    subresources=(_SCALE, _status("ReplicaSet")),
+    has_generation=True,
+    has_status=True,
+    columns=PLAIN,
+    row=plain_row,
+    field_label_names=selectable.REPLICA_SET,
+    field_labels=selectable.replica_set_labels,
+    default=workloads.default_replica_set,
+    prepare_create=prepare.drop_status,
+    prepare_update=prepare.keep_status,
+    prepare_status=prepare.only_status,
+)
+
+DAEMON_SET = KindSpec(
+    resource=resource_of(apps.DaemonSet),
+    singular="daemonset",
+    schema="io.k8s.api.apps.v1.DaemonSet",
+    short_names=("ds",),
+    categories=_ALL,
+    subresources=(_status("DaemonSet"),),
+    has_generation=True,
+    has_status=True,
+    columns=PLAIN,
+    row=plain_row,
+    default=workloads.default_daemon_set,
+    prepare_create=prepare.drop_status,
+    prepare_update=prepare.keep_status,
+    prepare_status=prepare.only_status,
+)
+
+ENDPOINT_SLICE = KindSpec(
+    resource=resource_of(discovery.EndpointSlice),
+    singular="endpointslice",
+    schema="io.k8s.api.discovery.v1.EndpointSlice",
+    has_generation=True,
+    columns=PLAIN,
+    row=plain_row,
+    default=networking.default_endpoint_slice,
+)
+
+LEASE = KindSpec(
+    resource=resource_of(coordination_types.Lease),
+    singular="lease",
+    schema="io.k8s.api.coordination.v1.Lease",
+    allow_create_on_update=True,
+    allow_unconditional_update=False,
+    columns=PLAIN,
+    row=plain_row,
+)
+
+INGRESS_CLASS = KindSpec(
+    resource=resource_of(networking_types.IngressClass),
+    singular="ingressclass",
+    schema="io.k8s.api.networking.v1.IngressClass",
+    has_generation=True,
+    columns=PLAIN,
+    row=plain_row,
+    default=networking.default_ingress_class,
+)
+
+INGRESS = KindSpec(
+    resource=resource_of(networking_types.Ingress),
+    singular="ingress",
+    schema="io.k8s.api.networking.v1.Ingress",
+    short_names=("ing",),
+    subresources=(_status("Ingress"),),
+    has_generation=True,
+    has_status=True,
+    columns=PLAIN,
+    row=plain_row,
+    admit=_admit_ingress,
+    prepare_create=prepare.drop_status,
+    prepare_update=prepare.keep_status,
+    prepare_status=prepare.only_status,
+)
+
+NETWORK_POLICY = KindSpec(
+    resource=resource_of(networking_types.NetworkPolicy),
+    singular="networkpolicy",
+    schema="io.k8s.api.networking.v1.NetworkPolicy",
+    short_names=("netpol",),
+    has_generation=True,
+    columns=PLAIN,
+    row=plain_row,
+    default=networking.default_network_policy,
+)
+
+_AUTHORIZATION = "io.k8s.api.authorization.v1"
+
+REVIEWS = (
+    KindSpec(
+        resource=Resource("authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", False),
+        singular="selfsubjectaccessreview",
+        schema=f"{_AUTHORIZATION}.SelfSubjectAccessReview",
+        verbs=CREATE_ONLY,
+        row=plain_row,
+        answer=reviews.answer_access_review,
+    ),
+    KindSpec(
+        resource=Resource("authorization.k8s.io", "v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews", False),
+        singular="selfsubjectrulesreview",
+        schema=f"{_AUTHORIZATION}.SelfSubjectRulesReview",
+        verbs=CREATE_ONLY,
+        row=plain_row,
+        answer=reviews.answer_rules_review,
+    ),
+    KindSpec(
+        resource=Resource("authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreviews", False),
+        singular="subjectaccessreview",
+        schema=f"{_AUTHORIZATION}.SubjectAccessReview",
+        verbs=CREATE_ONLY,
+        row=plain_row,
+        answer=reviews.answer_access_review,
+    ),
+    KindSpec(
+        resource=Resource("authorization.k8s.io", "v1", "LocalSubjectAccessReview", "localsubjectaccessreviews", True),
+        singular="localsubjectaccessreview",
+        schema=f"{_AUTHORIZATION}.LocalSubjectAccessReview",
+        verbs=CREATE_ONLY,
+        row=plain_row,
+        answer=reviews.answer_access_review,
+    ),
+    KindSpec(
+        resource=Resource("authentication.k8s.io", "v1", "SelfSubjectReview", "selfsubjectreviews", False),
+        singular="selfsubjectreview",
+        schema="io.k8s.api.authentication.v1.SelfSubjectReview",
+        verbs=CREATE_ONLY,
+        row=plain_row,
+        answer=reviews.answer_self_review,
+    ),
+)
+
+KINDS: tuple[KindSpec, ...] = (
+    NAMESPACE,
+    NODE,
+    POD,
+    SERVICE,
+    ENDPOINTS,
+    CONFIG_MAP,
+    SECRET,
+    SERVICE_ACCOUNT,
+    EVENT,
+    DEPLOYMENT,
+    REPLICA_SET,
+    DAEMON_SET,
+    ENDPOINT_SLICE,
+    LEASE,
+    INGRESS_CLASS,
+    INGRESS,
+    NETWORK_POLICY,
+    *REVIEWS,
+)
+"""Every kind served, the core group first, as discovery lists them."""
