@@ -17,7 +17,7 @@ _WHOLE = {
 
 
 def wire_name(attribute: str) -> str:
-    """The wire's spelling of a snake_case attribute: `cluster_ip` is clusterIP, `pod_cidrs` is podCIDRs, `uid` is uid."""
+    """The wire's spelling of a snake_case attribute: `cluster_ip` is clusterIP, `pod_cidrs` is podCIDRs."""
     first, *rest = attribute.rstrip("_").split("_")
     return first + "".join(_WHOLE.get(word, word.capitalize()) for word in rest)
 
