@@ -20,6 +20,7 @@ from fairlead.nft.transactions import (
     DeleteSet,
     DeleteTable,
     FlushChain,
+    FlushSet,
     ReplaceElements,
 )
 
@@ -44,7 +45,7 @@ def diff_tables(sets: Sequence[AnySet], current: TableContents, desired: TableCo
     """Return the commands from `current` to `desired`.
 
     Rows and rules are mended where they stand. Where a set's types or a chain's hook differ the whole table is built
-    anew, in the one transaction all the same.
+    anew, in the one transaction all the same; a set whose rows were not listed is emptied and filled.
     """
     if not _same_frame(current, desired):
         return build_table(sets, desired)
@@ -79,10 +80,13 @@ def _mend_chains(current: dict[str, ChainContents], desired: dict[str, ChainCont
 
 
 def _mend_rows(target: AnySet, current: TableContents, desired: TableContents) -> Iterator[Command]:
-    have: Rows = current.sets[target.name].rows if target.name in current.sets else {}
-    want = desired.sets[target.name].rows
+    want = desired.sets[target.name].rows or {}
+    have: Rows | None = current.sets[target.name].rows if target.name in current.sets else {}
     if have == want:
         return
+    if have is None:
+        yield FlushSet(target.name)
+        have = {}
     surplus = [Element(key) for key in have if key not in want]
     missing = [Element(key, value) for key, value in want.items() if key not in have]
     wrong = [Element(key, value) for key, value in want.items() if key in have and have[key] != value]

@@ -207,6 +207,13 @@ class Counter(Struct, frozen=True):
     """Count packets and bytes. The counts are state, not part of the rule."""
 
 
+class Foreign(Struct, frozen=True):
+    """An expression we never write, as somebody else's rule in a listing has it: its name and its attributes."""
+
+    name: str
+    attributes: bytes
+
+
 Expression = (
     Payload
     | Meta
@@ -225,4 +232,5 @@ Expression = (
     | Reject
     | Fib
     | Counter
+    | Foreign
 )

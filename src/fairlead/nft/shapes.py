@@ -31,6 +31,11 @@ class SetShape(Struct, frozen=True):
     value_length: int
     description: bytes
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether a row is a key and at most a value: no intervals, no timeouts, no rules that add rows."""
+        return not self.flags & ~_MAP_FLAG
+
 
 @lru_cache(maxsize=64)
 def shape_of(target: AnySet) -> SetShape:

@@ -24,10 +24,10 @@ class ChainContents(Struct):
 
 
 class SetContents(Struct):
-    """A set's shape and its rows by key."""
+    """A set's shape and its rows by key; `rows` is None where a listing left them out for being too many."""
 
     shape: SetShape
-    rows: Rows = field(default_factory=dict[bytes, Value])
+    rows: Rows | None = field(default_factory=dict[bytes, Value])
 
     @staticmethod
     def of(target: AnySet, elements: Sequence[Element] = ()) -> "SetContents":

@@ -26,6 +26,7 @@ from fairlead.nft.expressions import (
     Expression,
     Fib,
     FibResult,
+    Foreign,
     Header,
     Immediate,
     Lookup,
@@ -55,10 +56,6 @@ _FULLY_RANDOM = 1 << 4
 _INVERTED = 1
 
 
-class UnknownExpressionError(ValueError):
-    """A listed rule holds an expression that is not ours: somebody else wrote the rule."""
-
-
 def encode_verdict(verdict: Verdict) -> bytes:
     """Return the attribute NFTA_DATA_VERDICT."""
     chain = name(2, verdict.chain) if verdict.chain else b""
@@ -82,11 +79,15 @@ def encode_expressions(expressions: tuple[Expression, ...]) -> bytes:
 
 
 def parse_expressions(value: bytes) -> tuple[Expression, ...]:
-    """Return the expressions of a rule. Raises UnknownExpressionError for one that we never write."""
+    """Return the expressions of a rule; those we never write come back as Foreign."""
     found: list[Expression] = []
     for _, start, end in iter_attributes(value, 0, len(value)):
         parts = parse_attributes(value, start, end)
-        found.append(_parse(parse_name(parts[_NAME]), parse_attributes(parts.get(_DATA, b""))))
+        kind, data = parse_name(parts[_NAME]), parts.get(_DATA, b"")
+        try:
+            found.append(_parse(kind, parse_attributes(data)) or Foreign(kind, data))
+        except (KeyError, ValueError):
+            found.append(Foreign(kind, data))
     return tuple(found)
 
 
@@ -138,6 +139,8 @@ def _encode(expression: Expression) -> tuple[str, bytes]:  # noqa: PLR0912  a ta
             return "fib", _word(1, register) + number(2, result) + number(3, flags)
         case Counter():
             return "counter", b""
+        case Foreign(kind, data):
+            return kind, data
 
 
 def _register(value: bytes) -> int:
@@ -150,7 +153,7 @@ def _data(value: bytes) -> bytes:
     return parse_attributes(value)[_DATA_VALUE]
 
 
-def _parse(kind: str, found: dict[int, bytes]) -> Expression:  # noqa: PLR0912  the same table the other way round
+def _parse(kind: str, found: dict[int, bytes]) -> Expression | None:  # noqa: PLR0912  the same table the other way round
     match kind:
         case "payload" if 1 in found:
             header = Header(parse_number(found[2]))
@@ -177,7 +180,7 @@ def _parse(kind: str, found: dict[int, bytes]) -> Expression:  # noqa: PLR0912  
             return Numgen(_register(found[1]), kind_of_numbers, parse_number(found[2]), offset)
         case "nat":
             if parse_number(found.get(7, b"\0")) & ~_NAT_DERIVED:
-                raise UnknownExpressionError("nat with flags")
+                return None
             port = _register(found[5]) if 5 in found else None
             return Nat(NatType(parse_number(found[1])), parse_number(found[2]), _register(found[3]), port)
         case "masq":
@@ -189,7 +192,7 @@ def _parse(kind: str, found: dict[int, bytes]) -> Expression:  # noqa: PLR0912  
         case "counter":
             return Counter()
         case _:
-            raise UnknownExpressionError(kind)
+            return None
 
 
 def _parse_lookup(found: dict[int, bytes]) -> Expression:

@@ -18,7 +18,7 @@ from fairlead.nft.objects import Chain, Element
 from fairlead.nft.tables import ChainContents, Rows, SetContents, TableContents
 from fairlead.nft.transactions import Command, Transaction
 from fairlead.nft.verdicts import DROP, Verdict, goto
-from fairlead.render.service_bytes import INDEXES, leading_bytes, pack_backend, pack_frontend
+from fairlead.render.service_bytes import INDEXES, PORTS, leading_bytes, pack_backend, pack_frontend
 from fairlead.render.service_changes import Chosen, ServiceChanges
 from fairlead.render.service_layout import CLASS_OF, REFUSE, TABLE, ServiceLayout, chain_name, width_verdict
 from fairlead.render.tallies import Tally
@@ -26,7 +26,7 @@ from fairlead.render.tallies import Tally
 _REFUSED_BY: dict[Refusal, Verdict] = {Refusal.REJECT: goto(REFUSE), Refusal.DROP: DROP}
 
 
-class Placed(Struct, frozen=True):
+class Placed(Struct, frozen=True, gc=False):
     """What the table holds for one frontend: its backends in row order, and what its key leads to.
 
     `chosen` is the chain of its class and width, or None where `verdict` refuses for want of backends.
@@ -75,17 +75,21 @@ class ServiceRows:
         for way, width in self._chains:
             name = chain_name(way, width)
             table.chains[name] = ChainContents(Chain(name), list(self._layout.width_rules(way, width)))
-        backends = table.sets[self._layout.backends.name].rows
-        frontends = table.sets[self._layout.frontends.name].rows
-        no_endpoints = table.sets[self._layout.no_endpoints.name].rows
+        backends: Rows = {}
+        frontends: Rows = {}
+        no_endpoints: Rows = {}
         for key, placed in self._placed.items():
             packed = pack_frontend(key)
             for index, backend in enumerate(placed.backends):
                 backends[packed + INDEXES[index]] = pack_backend(backend)
             (frontends if placed.chosen else no_endpoints)[packed] = placed.verdict
-        table.sets[self._layout.hairpin.name].rows.update((address * 2, None) for address in self._local)
-        if self._layout.service_prefix:
-            table.sets[self._layout.cluster_ips.name].rows.update((address, None) for address in self._cluster_ips)
+        layout = self._layout
+        table.sets[layout.backends.name].rows = backends
+        table.sets[layout.frontends.name].rows = frontends
+        table.sets[layout.no_endpoints.name].rows = no_endpoints
+        table.sets[layout.hairpin.name].rows = {address * 2: None for address in self._local}
+        if layout.service_prefix:
+            table.sets[layout.cluster_ips.name].rows = dict.fromkeys(self._cluster_ips)
         return table
 
     def adopt(self, dump: TableContents | None) -> Transaction:
@@ -101,7 +105,9 @@ class ServiceRows:
 
     def _take_order(self, listed: SetContents | None) -> None:
         """Arrange each frontend's backends as the listed rows have them, as far as they agree."""
-        rows: Rows = listed.rows if listed else {}
+        rows = listed.rows if listed else None
+        if rows is None:
+            return
         for key, placed in self._placed.items():
             packed = pack_frontend(key)
             by_value = {pack_backend(backend): backend for backend in placed.backends}
@@ -142,21 +148,26 @@ class ServiceRows:
 
     def _move_rows(self, key: bytes, old: tuple[Backend, ...], new: tuple[Backend, ...], out: ServiceChanges) -> None:
         rows = out.backends
-        local, start = self._local, self._local_start
         shared = min(len(old), len(new))
         for index in range(shared):
-            if old[index] == new[index]:
-                continue
-            rows.replaced.append(Element(key + INDEXES[index], pack_backend(new[index])))
-            self._count_local(old[index], new[index])
-        for index in range(shared, len(new)):
-            packed = pack_backend(new[index])
-            rows.added.append(Element(key + INDEXES[index], packed))
-            if packed.startswith(start):
-                local.add(new[index].address.packed)
+            if old[index] != new[index]:
+                rows.replaced.append(Element(key + INDEXES[index], pack_backend(new[index])))
+                self._count_local(old[index], new[index])
+        if len(new) > shared:
+            self._add_rows(key, shared, new, rows.added)
         for index in range(shared, len(old)):
             rows.removed.append(Element(key + INDEXES[index]))
             self._count_local(old[index], None)
+
+    def _add_rows(self, key: bytes, first: int, backends: tuple[Backend, ...], rows: list[Element]) -> None:
+        """Add the rows from number `first` on: the way of a cold start, a million times over."""
+        local, start, append, ports, indexes = self._local, self._local_start, rows.append, PORTS, INDEXES
+        for index in range(first, len(backends)):
+            backend = backends[index]
+            address = backend.address.packed
+            append(Element(key + indexes[index], address + ports[backend.port]))
+            if address.startswith(start):
+                local.add(address)
 
     def _count_local(self, old: Backend, new: Backend | None) -> None:
         if new is not None and new.address.packed.startswith(self._local_start):

@@ -7,24 +7,40 @@ One transaction is one netlink batch, acknowledged by the kernel before `apply` 
 import errno
 import os
 import socket
+import time
 from collections.abc import Iterator
 
 from fairlead.drivers.errors import FairleadError
 from fairlead.drivers.netlink.nfreplies import Reply, iter_replies
 from fairlead.nft.attributes import MESSAGE_HEADER
+from fairlead.nft.attributes import name as encode_name
+from fairlead.nft.decode import (
+    Listed,
+    parse_chain,
+    parse_elements,
+    parse_generation,
+    parse_listed,
+    parse_rule,
+    parse_set,
+)
 from fairlead.nft.encode import Message, encode_transaction
-from fairlead.nft.messages import BATCH_BEGIN, BATCH_END
+from fairlead.nft.messages import BATCH_BEGIN, BATCH_END, MessageType
 from fairlead.nft.objects import TableFamily
+from fairlead.nft.shapes import SetShape
+from fairlead.nft.tables import ChainContents, Rows, SetContents, TableContents
 from fairlead.nft.transactions import Command, Transaction
 
 _NETFILTER = 12
 _SOL_NETLINK, _CAP_ACK, _EXT_ACK = 270, 10, 11
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
-_REQUEST, _ACK = 1, 4
+_REQUEST, _ACK, _DUMP = 1, 4, 0x300
+_LIST_ATTEMPTS, _LIST_PAUSE = 10, 0.005
+_ROWS_AT_ONCE = 500
+MOST_ROWS = 250_000
 _SUBSYSTEM = 10
 _WANTED_SEND_BUFFER = 1 << 29
 _WANTED_RECEIVE_BUFFER = 1 << 22
-_RECEIVE_SIZE = 1 << 18
+_RECEIVE_SIZE = 1 << 16
 _BATCH_OVERHEAD = 4096
 
 
@@ -41,6 +57,10 @@ class NftError(FairleadError):
         super().__init__(f"{text}: {detail}" if detail else text, _remedy(number))
         self.number = number
         self.command = command
+
+
+class _UnsteadyError(Exception):
+    """The ruleset, or the layout of a set in memory, changed while it was listed."""
 
 
 class NftSocket:
@@ -73,6 +93,94 @@ class NftSocket:
         """
         for messages in self._batches(encode_transaction(transaction)):
             self._send_batch(messages, transaction)
+
+    def list_table(self, family: TableFamily, name: str, most_rows: int = MOST_ROWS) -> TableContents | None:
+        """Return a table with all it holds, or None where there is none, as it was at one moment.
+
+        Somebody else's expressions, sets and chains are in it too. The kernel starts over for each 32 KiB of a set it
+        lists, so of sets with more than `most_rows` rows only the shape is returned: making them anew is quicker. Of
+        sets with intervals or timeouts, which we do not make, it is the shape alone too. Raises NftError, also when
+        the ruleset changes faster than it can be listed.
+        """
+        for attempt in range(_LIST_ATTEMPTS):
+            if attempt:
+                time.sleep(_LIST_PAUSE * attempt)
+            before = self._generation()
+            try:
+                table = self._list_once(family, name, most_rows)
+            except _UnsteadyError:
+                continue
+            if self._generation() == before:
+                return table
+        raise NftError(errno.EAGAIN, None, f"the ruleset changed during each of {_LIST_ATTEMPTS} listings")
+
+    def _generation(self) -> int:
+        (body,) = self._ask(MessageType.GET_GENERATION, 0, b"", dump=False)
+        return parse_generation(body)
+
+    def _list_once(self, family: TableFamily, name: str, most_rows: int) -> TableContents | None:
+        try:
+            self._ask(MessageType.GET_TABLE, family, encode_name(1, name), dump=False)
+        except NftError as error:
+            if error.number == errno.ENOENT:
+                return None
+            raise
+        table = TableContents(family, name)
+        for listed in self._list(MessageType.GET_CHAIN, family, name):
+            chain = parse_chain(listed)
+            table.chains[chain.name] = ChainContents(chain)
+        for listed in self._list(MessageType.GET_RULE, family, name):
+            holder, rule = parse_rule(listed)
+            table.chains[holder].rules.append(rule)
+        for listed in self._list(MessageType.GET_SET, family, name):
+            shape, count = parse_set(listed)
+            small = shape.is_plain and (count is None or count <= most_rows)
+            table.sets[shape.name] = SetContents(shape, self._rows(family, name, shape, count) if small else None)
+        return table
+
+    def _rows(self, family: TableFamily, name: str, shape: SetShape, count: int | None) -> Rows:
+        """List a set's rows. While its hash table is being resized a listing misses some, so they are counted.
+
+        Where the kernel does not tell the count, two listings in a row must agree.
+        """
+        rows = self._rows_once(family, name, shape)
+        if count is None and len(rows) > _ROWS_AT_ONCE and rows != self._rows_once(family, name, shape):
+            raise _UnsteadyError
+        if count is not None and len(rows) != count:
+            raise _UnsteadyError
+        return rows
+
+    def _rows_once(self, family: TableFamily, name: str, shape: SetShape) -> Rows:
+        rows: Rows = {}
+        for listed in self._list(MessageType.GET_ELEMENT, family, name, encode_name(2, shape.name)):
+            parse_elements(listed, shape, rows)
+        return rows
+
+    def _list(self, kind: MessageType, family: TableFamily, name: str, more: bytes = b"") -> Iterator[Listed]:
+        """Yield the listed objects of one table; of some kinds the kernel sends those of every table."""
+        for body in self._ask(kind, family, encode_name(1, name) + more, dump=True):
+            listed = parse_listed(body)
+            if listed.table == name:
+                yield listed
+
+    def _ask(self, kind: MessageType, family: int, body: bytes, *, dump: bool) -> list[bytes]:
+        """Send one request outside of batches and return the bodies of its answers. Raises NftError."""
+        self._sequence += 1
+        sequence = self._sequence
+        flags = _REQUEST | (_DUMP if dump else _ACK)
+        self._transmit(MESSAGE_HEADER.pack(20 + len(body), kind, flags, sequence, 0, family, 0, 0) + body)
+        bodies: list[bytes] = []
+        interrupted = False
+        while True:
+            for reply in self._receive(sequence):
+                interrupted = interrupted or reply.interrupted
+                if reply.error:
+                    raise NftError(reply.error, None, f"{kind.name} {reply.detail}".rstrip())
+                if reply.final:
+                    if interrupted:
+                        raise _UnsteadyError
+                    return bodies
+                bodies.append(reply.body)
 
     def _size_buffers(self) -> int:
         """Enlarge both buffers, by force where that is allowed, and return the bytes one batch may have."""
