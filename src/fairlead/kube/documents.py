@@ -6,7 +6,7 @@ Comes in: decoded JSON. Goes out: the part asked for, or an empty value of the t
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 if TYPE_CHECKING:
-    Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+    Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
     Document: TypeAlias = "dict[str, Json]"
 else:  # so that `Document | None` is a type at run time, and decoders can be made for it
     Json, Document = object, dict

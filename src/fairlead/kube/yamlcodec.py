@@ -1,7 +1,7 @@
 """Manifests as text: YAML or JSON with several documents, as kubectl reads them.
 
-Comes in: text and the name of where it came from. Goes out: documents, or an error with line and column. Lists are taken
-apart into their items, and Ingresses of removed API groups become networking.k8s.io/v1. YAML 1.1 is spoken, as by
+Comes in: text and the name of where it came from. Goes out: documents, or an error with line and column. Lists are
+taken apart into their items, and Ingresses of removed API groups become networking.k8s.io/v1. YAML 1.1 is spoken, as by
 kubectl: an unquoted `yes` is a boolean. A key that stands twice is an error, since one of the two would be lost.
 """
 
@@ -37,7 +37,7 @@ def _mapping(loader: yaml.CSafeLoader, node: yaml.MappingNode) -> dict[Hashable,
             raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} stands twice", key.start_mark)
         seen.add(key.value)
     loader.flatten_mapping(node)
-    return cast("dict[Hashable, Any]", loader.construct_mapping(node, deep=True))  # pyright: ignore[reportUnknownMemberType]
+    return loader.construct_mapping(node, deep=True)
 
 
 def _plain_text(loader: yaml.CSafeLoader, node: yaml.ScalarNode) -> str:
