@@ -243,7 +243,7 @@ FIELDS = {
     "revisionHistoryLimit": "How many old revisions are kept for a rollback. The default is 10.",
     "DeploymentSpec.strategy": "How old pods are replaced by new ones.",
     "DeploymentSpec.paused": "Whether changes wait.",
-    "DeploymentSpec.progressDeadlineSeconds": "How long a rollout may stand still before it has failed, by default 600.",
+    "DeploymentSpec.progressDeadlineSeconds": "How long a rollout may stand still before it has failed.",
     "DeploymentStrategy.type": "RollingUpdate (the default) or Recreate.",
     "DeploymentStrategy.rollingUpdate": "Settings of a rolling update.",
     "RollingUpdateDeployment.maxSurge": "How many pods above the wanted number there may be: a number or a percentage.",

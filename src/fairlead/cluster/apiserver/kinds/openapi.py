@@ -233,7 +233,7 @@ def _subresource_schema(spec: KindSpec, each: Subresource) -> str:
 
 
 def _schemas(served: Iterable[KindSpec]) -> Document:
-    waiting = list(ALWAYS_THERE)
+    waiting: list[str] = list(ALWAYS_THERE)
     schemas: Document = {}
     for spec in served:
         waiting.append(spec.schema)

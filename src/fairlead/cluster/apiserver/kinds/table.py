@@ -1,7 +1,12 @@
 """The table of kinds: every resource that the embedded API server serves, a row each."""
 
 from fairlead.cluster.apiserver.kinds import prepare, reviews, selectable
-from fairlead.cluster.apiserver.kinds.columns.plain import PLAIN, plain_row
+from fairlead.cluster.apiserver.kinds.columns import basics as basics_columns
+from fairlead.cluster.apiserver.kinds.columns import networking as networking_columns
+from fairlead.cluster.apiserver.kinds.columns import pods as pods_columns
+from fairlead.cluster.apiserver.kinds.columns import services as services_columns
+from fairlead.cluster.apiserver.kinds.columns import workloads as workloads_columns
+from fairlead.cluster.apiserver.kinds.columns.plain import plain_row
 from fairlead.cluster.apiserver.kinds.defaults import basics, networking, pods, services, workloads
 from fairlead.cluster.apiserver.kinds.ending import pod_grace_seconds
 from fairlead.cluster.apiserver.kinds.quality import quality_of_service
@@ -45,8 +50,8 @@ NAMESPACE = KindSpec(
     subresources=(Subresource(name="finalize", kind="Namespace", verbs=("update",)), _status("Namespace")),
     verbs=("create", "delete", "get", "list", "patch", "update", "watch"),
     has_status=True,
-    columns=PLAIN,
-    row=plain_row,
+    columns=basics_columns.NAMESPACE,
+    row=basics_columns.namespace_row,
     field_label_names=selectable.NAMESPACE,
     field_labels=selectable.texts_of(selectable.NAMESPACE),
     default=basics.default_namespace,
@@ -62,8 +67,8 @@ NODE = KindSpec(
     short_names=("no",),
     subresources=(Subresource(name="proxy", kind="NodeProxyOptions", verbs=_PROXY_VERBS), _status("Node")),
     has_status=True,
-    columns=PLAIN,
-    row=plain_row,
+    columns=basics_columns.NODE,
+    row=basics_columns.node_row,
     field_label_names=selectable.NODE,
     field_labels=selectable.node_labels,
     default=basics.default_node,
@@ -86,8 +91,8 @@ POD = KindSpec(
     ),
     has_generation=True,
     has_status=True,
-    columns=PLAIN,
-    row=plain_row,
+    columns=pods_columns.COLUMNS,
+    row=pods_columns.row,
     field_label_names=selectable.POD,
     field_labels=selectable.pod_labels,
     default=pods.default_pod,
@@ -107,8 +112,8 @@ SERVICE = KindSpec(
     subresources=(Subresource(name="proxy", kind="ServiceProxyOptions", verbs=_PROXY_VERBS), _status("Service")),
     has_status=True,
     allow_create_on_update=True,
-    columns=PLAIN,
-    row=plain_row,
+    columns=services_columns.SERVICE,
+    row=services_columns.service_row,
     field_label_names=selectable.SERVICE,
     field_labels=selectable.texts_of(selectable.SERVICE),
     default=services.default_service,
@@ -123,8 +128,8 @@ ENDPOINTS = KindSpec(
     schema="io.k8s.api.core.v1.Endpoints",
     short_names=("ep",),
     allow_create_on_update=True,
-    columns=PLAIN,
-    row=plain_row,
+    columns=services_columns.ENDPOINTS,
+    row=services_columns.endpoints_row,
     default=networking.default_endpoints,
 )
 
@@ -133,16 +138,16 @@ CONFIG_MAP = KindSpec(
     singular="configmap",
     schema="io.k8s.api.core.v1.ConfigMap",
     short_names=("cm",),
-    columns=PLAIN,
-    row=plain_row,
+    columns=basics_columns.CONFIG_MAP,
+    row=basics_columns.config_map_row,
 )
 
 SECRET = KindSpec(
     resource=resource_of(core.Secret),
     singular="secret",
     schema="io.k8s.api.core.v1.Secret",
-    columns=PLAIN,
-    row=plain_row,
+    columns=basics_columns.SECRET,
+    row=basics_columns.secret_row,
     field_label_names=selectable.SECRET,
     field_labels=selectable.texts_of(selectable.SECRET),
     default=basics.default_secret,
@@ -153,8 +158,8 @@ SERVICE_ACCOUNT = KindSpec(
     singular="serviceaccount",
     schema="io.k8s.api.core.v1.ServiceAccount",
     short_names=("sa",),
-    columns=PLAIN,
-    row=plain_row,
+    columns=basics_columns.SERVICE_ACCOUNT,
+    row=basics_columns.service_account_row,
 )
 
 EVENT = KindSpec(
@@ -163,8 +168,8 @@ EVENT = KindSpec(
     schema="io.k8s.api.core.v1.Event",
     short_names=("ev",),
     allow_create_on_update=True,
-    columns=PLAIN,
-    row=plain_row,
+    columns=basics_columns.EVENT,
+    row=basics_columns.event_row,
     field_label_names=selectable.EVENT,
     field_labels=selectable.event_labels,
 )
@@ -178,8 +183,8 @@ DEPLOYMENT = KindSpec(
     subresources=(_SCALE, _status("Deployment")),
     has_generation=True,
     has_status=True,
-    columns=PLAIN,
-    row=plain_row,
+    columns=workloads_columns.DEPLOYMENT,
+    row=workloads_columns.deployment_row,
     default=workloads.default_deployment,
     prepare_create=prepare.drop_status,
     prepare_update=prepare.keep_status,
@@ -195,8 +200,8 @@ REPLICA_SET = KindSpec(
     subresources=(_SCALE, _status("ReplicaSet")),
     has_generation=True,
     has_status=True,
-    columns=PLAIN,
-    row=plain_row,
+    columns=workloads_columns.REPLICA_SET,
+    row=workloads_columns.replica_set_row,
     field_label_names=selectable.REPLICA_SET,
     field_labels=selectable.replica_set_labels,
     default=workloads.default_replica_set,
@@ -214,8 +219,8 @@ DAEMON_SET = KindSpec(
     subresources=(_status("DaemonSet"),),
     has_generation=True,
     has_status=True,
-    columns=PLAIN,
-    row=plain_row,
+    columns=workloads_columns.DAEMON_SET,
+    row=workloads_columns.daemon_set_row,
     default=workloads.default_daemon_set,
     prepare_create=prepare.drop_status,
     prepare_update=prepare.keep_status,
@@ -227,8 +232,8 @@ ENDPOINT_SLICE = KindSpec(
     singular="endpointslice",
     schema="io.k8s.api.discovery.v1.EndpointSlice",
     has_generation=True,
-    columns=PLAIN,
-    row=plain_row,
+    columns=services_columns.ENDPOINT_SLICE,
+    row=services_columns.endpoint_slice_row,
     default=networking.default_endpoint_slice,
 )
 
@@ -238,8 +243,8 @@ LEASE = KindSpec(
     schema="io.k8s.api.coordination.v1.Lease",
     allow_create_on_update=True,
     allow_unconditional_update=False,
-    columns=PLAIN,
-    row=plain_row,
+    columns=basics_columns.LEASE,
+    row=basics_columns.lease_row,
 )
 
 INGRESS_CLASS = KindSpec(
@@ -247,8 +252,8 @@ INGRESS_CLASS = KindSpec(
     singular="ingressclass",
     schema="io.k8s.api.networking.v1.IngressClass",
     has_generation=True,
-    columns=PLAIN,
-    row=plain_row,
+    columns=networking_columns.INGRESS_CLASS,
+    row=networking_columns.ingress_class_row,
     default=networking.default_ingress_class,
 )
 
@@ -260,8 +265,8 @@ INGRESS = KindSpec(
     subresources=(_status("Ingress"),),
     has_generation=True,
     has_status=True,
-    columns=PLAIN,
-    row=plain_row,
+    columns=networking_columns.INGRESS,
+    row=networking_columns.ingress_row,
     admit=_admit_ingress,
     prepare_create=prepare.drop_status,
     prepare_update=prepare.keep_status,
@@ -274,8 +279,8 @@ NETWORK_POLICY = KindSpec(
     schema="io.k8s.api.networking.v1.NetworkPolicy",
     short_names=("netpol",),
     has_generation=True,
-    columns=PLAIN,
-    row=plain_row,
+    columns=networking_columns.NETWORK_POLICY,
+    row=networking_columns.network_policy_row,
     default=networking.default_network_policy,
 )
 

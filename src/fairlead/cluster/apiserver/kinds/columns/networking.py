@@ -1,0 +1,58 @@
+"""The columns of Ingresses, IngressClasses and NetworkPolicies.
+
+Source: printIngress, printIngressClass and printNetworkPolicy of
+k8s.io/kubernetes/pkg/printers/internalversion/printers.go.
+"""
+
+from fairlead.cluster.apiserver.kinds.columns.plain import AGE, NAME, age_of, name_of
+from fairlead.cluster.apiserver.kinds.columns.texts import NONE, selector_text, short_list
+from fairlead.cluster.apiserver.kinds.editing import children
+from fairlead.cluster.apiserver.kinds.spec import Column
+from fairlead.kube.documents import Document, Json, items_at, mapping_at, text_at
+
+INGRESS = (
+    NAME,
+    Column("Class", "string", "", "The class whose controller serves it."),
+    Column("Hosts", "string", "", "The hosts it has rules for."),
+    Column("Address", "string", "", "The addresses at which its controller is reached."),
+    Column("Ports", "string", "", "80, and 443 if it has certificates."),
+    AGE,
+)
+INGRESS_CLASS = (
+    NAME,
+    Column("Controller", "string", "", "The controller that serves the class."),
+    Column("Parameters", "string", "", "The object with further settings."),
+    AGE,
+)
+NETWORK_POLICY = (NAME, Column("Pod-Selector", "string", "", "The pods it is about."), AGE)
+
+
+def ingress_row(ingress: Document, now: float) -> list[Json]:
+    """Return the cells of `INGRESS`."""
+    hosts = [host for rule in children(mapping_at(ingress, "spec"), "rules") if (host := text_at(rule, "host"))]
+    entries = children(mapping_at(ingress, "status", "loadBalancer"), "ingress")
+    addresses = [text_at(each, "ip") or text_at(each, "hostname") for each in entries]
+    return [
+        name_of(ingress),
+        text_at(ingress, "spec", "ingressClassName") or NONE,
+        short_list(hosts, "*"),
+        ",".join(filter(None, addresses)),
+        "80, 443" if items_at(ingress, "spec", "tls") else "80",
+        age_of(ingress, now),
+    ]
+
+
+def ingress_class_row(ingress_class: Document, now: float) -> list[Json]:
+    """Return the cells of `INGRESS_CLASS`."""
+    parameters = mapping_at(ingress_class, "spec", "parameters")
+    shown = NONE
+    if parameters:
+        group = text_at(parameters, "apiGroup")
+        kind = text_at(parameters, "kind") + (f".{group}" if group else "")
+        shown = f"{kind}/{text_at(parameters, 'name')}"
+    return [name_of(ingress_class), text_at(ingress_class, "spec", "controller"), shown, age_of(ingress_class, now)]
+
+
+def network_policy_row(policy: Document, now: float) -> list[Json]:
+    """Return the cells of `NETWORK_POLICY`."""
+    return [name_of(policy), selector_text(mapping_at(policy, "spec", "podSelector")), age_of(policy, now)]
