@@ -14,7 +14,7 @@ from msgspec import Struct
 from fairlead.model import Backend, Frontend, FrontendKey, Refusal
 from fairlead.net import Family, Prefix
 from fairlead.nft.diff import build_table, diff_tables
-from fairlead.nft.objects import Chain, Element
+from fairlead.nft.objects import AnySet, Chain, Element
 from fairlead.nft.tables import ChainContents, Rows, SetContents, TableContents
 from fairlead.nft.transactions import Command, Transaction
 from fairlead.nft.verdicts import DROP, Verdict, goto
@@ -50,6 +50,11 @@ class ServiceRows:
         self._local_start = leading_bytes(pod_prefixes, family) if pod_prefixes else (b"",)
         service = self._layout.service_prefix
         self._cluster_start = leading_bytes((service,), family) if service else ()
+
+    @property
+    def sets(self) -> tuple[AnySet, ...]:
+        """The definitions of the table's sets and maps."""
+        return self._layout.sets
 
     def base(self) -> Transaction:
         """Return the transaction that makes the table without rows, in place of any table of that name."""
