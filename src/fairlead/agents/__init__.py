@@ -1,0 +1,1 @@
+"""Long-running programs that talk to a Kubernetes API server and to nothing else of a cluster."""

@@ -1,0 +1,172 @@
+"""The node agent as a program: watches in, transactions out.
+
+Comes in: a kubeconfig and the node's name. Goes out: rows in the nftables of the network namespace it runs in. Rows
+stay when it ends; when it starts it lists them once and applies only the difference.
+"""
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import AsyncIterable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+from msgspec import Struct
+
+from fairlead.agents.node.machine import NodeMachine, Round
+from fairlead.drivers.errors import FairleadError
+from fairlead.drivers.kubeapi import Change, HttpTransport, KubeClient
+from fairlead.drivers.netlink.nftables import NftError, NftSocket, open_nft_socket
+from fairlead.kube.core import Node, Service
+from fairlead.kube.discovery import EndpointSlice
+from fairlead.model import Finding
+from fairlead.net import Family, Prefix, parse_prefix
+from fairlead.nft.transactions import Transaction
+from fairlead.render.service_layout import TABLE
+from fairlead.render.services import ServiceRows
+
+_RETRY_SECONDS = 1.0
+T = TypeVar("T", Service, EndpointSlice, Node)
+
+
+class NodeAgentConfig(Struct, frozen=True, kw_only=True):
+    """Which node this is, how to reach the API server, and which addresses are local.
+
+    Without `pod_prefixes` the Node object's podCIDRs are taken once it has some.
+    """
+
+    node: str
+    kubeconfig: Path
+    pod_prefixes: tuple[Prefix, ...] = ()
+    service_prefix: Prefix | None = None
+
+
+async def main(config: NodeAgentConfig) -> None:
+    """Run until SIGTERM or SIGINT; rows stay. Raises FairleadError when kubeconfig or kernel cannot be used at all."""
+    transport = HttpTransport.from_kubeconfig(config.kubeconfig)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    with open_nft_socket() as nft:
+        agent = asyncio.create_task(NodeAgent(config, KubeClient(transport), nft).run())
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait([agent, stopped], return_when=asyncio.FIRST_COMPLETED)
+        agent.cancel()
+        with suppress(asyncio.CancelledError):
+            await agent
+    await transport.close()
+
+
+class NodeAgent:
+    """One node's service proxy: follows three kinds, and keeps the kernel at what they mean."""
+
+    def __init__(self, config: NodeAgentConfig, client: KubeClient, nft: NftSocket) -> None:
+        self._config = config
+        self._client = client
+        self._nft = nft
+        self._machine = NodeMachine(config.node)
+        self._rows: ServiceRows | None = None
+        self._pod_prefixes = config.pod_prefixes
+        self._news = asyncio.Event()
+        self._listed = False
+        self._told: set[Finding] = set()
+
+    async def run(self) -> None:
+        """Follow and program for ever."""
+        client, machine = self._client, self._machine
+        services = client.reflect(Service, labels="!service.kubernetes.io/service-proxy-name")
+        slices = client.reflect(EndpointSlice, labels="!service.kubernetes.io/headless")
+        nodes = client.reflect(Node, fields=f"metadata.name={self._config.node}")
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow(services, machine.take_services))
+            tasks.create_task(self._follow(slices, machine.take_slices))
+            tasks.create_task(self._follow(nodes, self._take_nodes))
+            tasks.create_task(self._program())
+
+    async def _follow(self, changes: AsyncIterable[Change[T]], take: Callable[[Change[T]], None]) -> None:
+        async for change in changes:
+            take(change)
+            self._news.set()
+
+    def _take_nodes(self, change: Change[Node]) -> None:
+        self._machine.take_nodes(change)
+        if not self._pod_prefixes:
+            seen = getattr(change, "items", None) or (getattr(change, "object", None),)
+            cidrs = [cidr for node in seen if isinstance(node, Node) for cidr in node.spec.pod_cidrs]
+            self._pod_prefixes = tuple(parse_prefix(cidr) for cidr in cidrs)
+
+    async def _program(self) -> None:
+        """Take everything that is queued, then do one round, without a pause, so that a change is followed at once."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            await asyncio.sleep(0)  # let the watches hand over what already lies in their buffers
+            if not self._machine.pending and self._listed:
+                continue
+            if not self._machine.synced:
+                continue
+            started = time.perf_counter()
+            found = self._machine.round()
+            try:
+                self._apply(found, started)
+            except NftError as error:
+                log(event="refused", error=str(error))
+                await self._recover()
+
+    def _apply(self, found: Round, started: float) -> None:
+        first = self._rows is None
+        rows = self._rows = self._rows or ServiceRows(Family.IPV4, self._pod_prefixes, self._config.service_prefix)
+        transaction = rows.replace(found.changes)
+        if not self._listed:
+            transaction = self._difference(rows)
+        compiled = time.perf_counter()
+        if transaction:
+            self._nft.apply(transaction)
+        self._listed = True
+        for finding in found.findings:
+            if finding in self._told:
+                continue
+            self._told.add(finding)
+            log(event="finding", severity=finding.severity.value, object=str(finding.origin), message=finding.message)
+        if transaction or first:
+            log(
+                event="programmed",
+                services=found.services,
+                frontends=len(found.changes),
+                total=len(self._machine.frontends()),
+                python_ms=f"{(compiled - started) * 1000:.2f}",
+                kernel_ms=f"{(time.perf_counter() - compiled) * 1000:.2f}",
+            )
+
+    def _difference(self, rows: ServiceRows) -> Transaction:
+        """From what the kernel holds to what it should hold."""
+        desired = rows.desired()
+        return rows.adopt(self._nft.list_table(desired.family, TABLE))
+
+    async def _recover(self) -> None:
+        """Read the kernel's state again and apply the difference until it is taken; rows in place stay in place."""
+        assert self._rows is not None
+        while True:
+            try:
+                self._nft.apply(self._difference(self._rows))
+            except FairleadError as error:
+                log(event="refused", error=str(error), again_in=f"{_RETRY_SECONDS}s")
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                self._listed = True
+                log(event="recovered", total=len(self._machine.frontends()))
+                return
+
+
+def log(**words: object) -> None:
+    """One canonical line on standard error."""
+    sys.stderr.write(" ".join(f"{key}={_quoted(value)}" for key, value in words.items()) + "\n")
+    sys.stderr.flush()
+
+
+def _quoted(value: object) -> str:
+    text = str(value)
+    return f'"{text}"' if " " in text or not text else text
