@@ -1,0 +1,199 @@
+"""One TCP connection to a stand-in: the first bytes decide whether it is HTTP, gRPC health or an echo.
+
+Comes in: bytes of a client. Goes out: answers, and a line per request for the container's log. A client that waits for
+the server to speak first hears nothing, as from any echo server; what it says then comes back.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from fairlead.cluster.standins.answers import CONTINUE, answer, refusal
+from fairlead.cluster.standins.health import PREFACE, HealthServer
+from fairlead.cluster.standins.http1 import (
+    ExpectsContinue,
+    Malformed,
+    Request,
+    RequestReader,
+    looks_like_http,
+)
+from fairlead.cluster.standins.websocket import GOING_AWAY, Echo, accept, wants_websocket
+
+_UNDECIDED_FOR = 0.2  # seconds that bytes such as "GE" may wait for the rest of a method
+
+
+class Serving(Protocol):
+    """What a connection needs of the listener that accepted it."""
+
+    opened: bytes
+    """The JSON that every answer begins with."""
+    connections: "set[Connection]"
+    ending: bool
+
+    def log(self, line: str, /) -> None: ...
+
+
+class Connection(asyncio.Protocol):
+    """Serves one client until it leaves, or until the container stops and nothing is half answered."""
+
+    def __init__(self, serving: Serving) -> None:
+        self._serving = serving
+        self._transport: asyncio.Transport | None = None
+        self._client = ("", 0)
+        self._first = bytearray()
+        self._timer: asyncio.TimerHandle | None = None
+        self._receive: Callable[[bytes], None] = self._decide
+        self._reader: RequestReader | None = None
+        self._websocket: Echo | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        peer = transport.get_extra_info("peername")
+        self._client = (peer[0].removeprefix("::ffff:"), peer[1]) if peer else ("", 0)
+        self._serving.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        if self._timer is not None:
+            self._timer.cancel()
+        self._serving.connections.discard(self)
+        self._transport = None
+
+    def data_received(self, data: bytes) -> None:
+        self._receive(data)
+
+    def eof_received(self) -> bool:
+        """Answer what is still buffered, then close as well."""
+        if self._reader is None:
+            self._become_echo()
+        return False
+
+    def pause_writing(self) -> None:
+        """Stop reading from a client that does not read."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Read again."""
+        if self._transport is not None:
+            self._transport.resume_reading()
+
+    def finish(self) -> None:
+        """The container stops: close at once when idle, after the answer when a request is half read."""
+        if self._websocket is not None:
+            self._send(GOING_AWAY)
+            self._close()
+        elif self._reader is not None and self._reader.idle:
+            self._close()
+
+    def abort(self) -> None:
+        """Reset the connection."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _send(self, data: bytes) -> None:
+        if self._transport is not None and data:
+            self._transport.write(data)
+
+    def _close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def _decide(self, data: bytes) -> None:
+        self._first += data
+        first = bytes(self._first)
+        if first.startswith(PREFACE):
+            return self._become_health(first[len(PREFACE) :])
+        if PREFACE.startswith(first):
+            return self._wait_for_more()
+        verdict = looks_like_http(first)
+        if verdict is None:
+            return self._wait_for_more()
+        if self._timer is not None:
+            self._timer.cancel()
+        if not verdict:
+            return self._become_echo()
+        self._reader = RequestReader()
+        self._receive = self._serve_http
+        return self._serve_http(first)
+
+    def _wait_for_more(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_UNDECIDED_FOR, self._become_echo)
+
+    def _become_echo(self) -> None:
+        if self._receive != self._decide:
+            return
+        self._receive = self._send
+        self._serving.log(f"{self._client[0]}:{self._client[1]} tcp echo")
+        self._send(bytes(self._first))
+
+    def _become_health(self, rest: bytes) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        server = HealthServer()
+        self._receive = lambda data: self._send(server.receive(data))
+        self._send(server.greeting)
+        self._receive(rest)
+
+    def _serve_http(self, data: bytes) -> None:
+        reader = self._reader
+        assert reader is not None
+        reader.feed(data)
+        out: list[bytes] = []
+        while True:
+            event = reader.next_event()
+            if isinstance(event, Request):
+                if wants_websocket(event):
+                    self._send(b"".join(out))
+                    return self._become_websocket(event, reader.rest)
+                close = self._serving.ending or not event.keep_alive
+                out.append(answer(self._serving.opened, self._client, event, close=close))
+                self._serving.log(f'{self._client[0]}:{self._client[1]} "{event.method} {event.target}" 200')
+                if close:
+                    break
+            elif isinstance(event, ExpectsContinue):
+                out.append(CONTINUE)
+            elif isinstance(event, Malformed):
+                out.append(refusal(event.status, event.reason))
+                self._serving.log(f"{self._client[0]}:{self._client[1]} malformed request {event.status}")
+                break
+            else:
+                return self._send(b"".join(out))
+        self._send(b"".join(out))
+        self._receive = lambda _: None
+        return self._close()
+
+    def _become_websocket(self, request: Request, rest: bytes) -> None:
+        self._serving.log(f'{self._client[0]}:{self._client[1]} "{request.method} {request.target}" websocket')
+        response = accept(request)
+        self._send(response)
+        if not response.startswith(b"HTTP/1.1 101"):
+            return self._close()
+        echo = self._websocket = Echo()
+
+        def serve(data: bytes) -> None:
+            self._send(echo.receive(data))
+            if echo.closed:
+                self._close()
+
+        self._receive = serve
+        return serve(rest)
+
+
+class Datagrams(asyncio.DatagramProtocol):
+    """Answers each datagram with one JSON line about who received it from whom."""
+
+    def __init__(self, reply: Callable[[tuple[str, int], bytes], bytes], log: Callable[[str], None]) -> None:
+        self._reply = reply
+        self._log = log
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.DatagramTransport", transport)  # the selector loop's is none by its class
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        if self._transport is not None:
+            self._transport.sendto(self._reply((addr[0], addr[1]), data), addr)
+            self._log(f"{addr[0]}:{addr[1]} udp {len(data)} bytes")
