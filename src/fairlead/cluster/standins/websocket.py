@@ -1,20 +1,39 @@
-"""WebSocket frames, for a server that sends back what it gets. Source: RFC 6455 sections 4 and 5."""
+"""WebSocket for a server that sends back what it gets. Source: RFC 6455 sections 4 and 5.
+
+Comes in: an upgrade request, then bytes of the client. Goes out: the handshake's answer, then echoed frames. Refuses to
+know sockets.
+"""
 
 import base64
 import hashlib
 import struct
+
+from fairlead.cluster.standins.answers import refusal
+from fairlead.cluster.standins.http1 import Request
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _CLOSE, _PING, _PONG = 8, 9, 10
 _LONGEST = 16 * 1024 * 1024
 
 
-def accept_key(key: str) -> str:
-    """What Sec-WebSocket-Accept must say for a Sec-WebSocket-Key."""
-    return base64.b64encode(hashlib.sha1(key.encode() + _GUID).digest()).decode()
+def wants_websocket(request: Request) -> bool:
+    """Whether the client asks to go on in WebSocket frames."""
+    return request.lower.get("upgrade", "").lower() == "websocket"
 
 
-def encode_frame(first: int, payload: bytes) -> bytes:
+def accept(request: Request) -> bytes:
+    """The answer to an upgrade request: 101, or 400 where the handshake is incomplete."""
+    key = request.lower.get("sec-websocket-key", "")
+    if request.method != "GET" or not key or "upgrade" not in request.lower.get("connection", "").lower():
+        return refusal(400, "the WebSocket handshake is incomplete")
+    answer = base64.b64encode(hashlib.sha1(key.encode() + _GUID).digest()).decode()
+    return (
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Accept: {answer}\r\n\r\n"
+    ).encode()
+
+
+def _frame(first: int, payload: bytes) -> bytes:
     """A frame as servers send it, unmasked; `first` is the byte of FIN bit and opcode."""
     length = len(payload)
     if length < 126:
@@ -24,6 +43,9 @@ def encode_frame(first: int, payload: bytes) -> bytes:
     return struct.pack("!BBQ", first, 127, length) + payload
 
 
+GOING_AWAY = _frame(0x80 | _CLOSE, struct.pack("!H", 1001))
+
+
 class Echo:
     """Answers frames: data and fragments come back as they are, a ping as a pong, a close as a close."""
 
@@ -31,8 +53,8 @@ class Echo:
         self._held = b""
         self.closed = False
 
-    def feed(self, data: bytes) -> bytes:
-        """Take bytes of the client and return the bytes of the answer; nothing more after a close."""
+    def receive(self, data: bytes) -> bytes:
+        """Take bytes of the client and return those of the answer; nothing more after a close."""
         self._held += data
         answers: list[bytes] = []
         while not self.closed and (frame := self._next()) is not None:
@@ -40,11 +62,11 @@ class Echo:
             opcode = first & 0x0F
             if opcode == _CLOSE:
                 self.closed = True
-                answers.append(encode_frame(0x80 | _CLOSE, payload[:125]))
+                answers.append(_frame(0x80 | _CLOSE, payload[:125]))
             elif opcode == _PING:
-                answers.append(encode_frame(0x80 | _PONG, payload))
+                answers.append(_frame(0x80 | _PONG, payload))
             elif opcode != _PONG:
-                answers.append(encode_frame(first, payload))
+                answers.append(_frame(first, payload))
         return b"".join(answers)
 
     def _next(self) -> tuple[int, bytes] | None:
@@ -58,8 +80,7 @@ class Echo:
                 return None
             length, at = int.from_bytes(held[at : at + size], "big"), at + size
         if length > _LONGEST or not held[1] & 0x80:
-            self.closed = True
-            return _CLOSE, struct.pack("!H", 1009 if length > _LONGEST else 1002)
+            return 0x80 | _CLOSE, struct.pack("!H", 1009 if length > _LONGEST else 1002)
         if len(held) < at + 4 + length:
             return None
         mask, body = held[at : at + 4], held[at + 4 : at + 4 + length]
