@@ -72,7 +72,8 @@ class NftSocket:
         self._socket.setblocking(False)
         self._socket.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)
         self._socket.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)
-        self._limit = self._size_buffers() - _BATCH_OVERHEAD
+        self.limit = self._size_buffers() - _BATCH_OVERHEAD
+        """The bytes of messages that one batch may hold."""
         self._sequence = 0
 
     def __enter__(self) -> "NftSocket":
@@ -105,16 +106,17 @@ class NftSocket:
         for attempt in range(_LIST_ATTEMPTS):
             if attempt:
                 time.sleep(_LIST_PAUSE * attempt)
-            before = self._generation()
+            before = self.generation()
             try:
                 table = self._list_once(family, name, most_rows)
             except _UnsteadyError:
                 continue
-            if self._generation() == before:
+            if self.generation() == before:
                 return table
         raise NftError(errno.EAGAIN, None, f"the ruleset changed during each of {_LIST_ATTEMPTS} listings")
 
-    def _generation(self) -> int:
+    def generation(self) -> int:
+        """Return the number of the ruleset generation: every change of any table of the namespace raises it."""
         (body,) = self._ask(MessageType.GET_GENERATION, 0, b"", dump=False)
         return parse_generation(body)
 
@@ -201,7 +203,7 @@ class NftSocket:
         for message in messages:
             if not message.bound and unit:
                 length = sum(len(part.body) + 20 for part in unit)
-                if batch and size + length > self._limit:
+                if batch and size + length > self.limit:
                     yield batch
                     batch, size = [], 0
                 batch += unit
@@ -210,7 +212,7 @@ class NftSocket:
             unit.append(message)
         if batch or unit:
             length = sum(len(part.body) + 20 for part in unit)
-            if batch and size + length > self._limit:
+            if batch and size + length > self.limit:
                 yield batch
                 batch = []
             yield batch + unit
