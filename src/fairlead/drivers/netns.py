@@ -76,6 +76,11 @@ def entered(fd: int) -> Generator[None]:
         os.close(home)
 
 
+def enter_for_good(fd: int) -> None:
+    """Move the calling process, which must have one thread, into the namespace `fd`. Raises FairleadError."""
+    _setns(fd)
+
+
 def open_socket(fd: int, family: int, kind: int, protocol: int = 0) -> socket.socket:
     """Open a non-blocking socket that belongs to the namespace `fd` for its whole life, wherever it is used."""
     with entered(fd):
