@@ -16,7 +16,7 @@ from fairlead.drivers.kubeapi import Applied, Change, Deleted, Replaced
 from fairlead.kube.core import Node, Service
 from fairlead.kube.discovery import SERVICE_NAME_LABEL, EndpointSlice
 from fairlead.model import Finding, Frontend, FrontendKey, Severity
-from fairlead.net import Family, parse_address
+from fairlead.net import Address, Family, parse_address
 
 Key: TypeAlias = tuple[str, str]
 """Namespace and name."""
@@ -37,6 +37,7 @@ class NodeMachine:
 
     def __init__(self, node: str, family: Family = Family.IPV4) -> None:
         self._facts = NodeFacts(node, ())
+        self._pod_cidrs: tuple[str, ...] = ()
         self._family = family
         self._services: dict[Key, Service] = {}
         self._slices: dict[Key, SliceEndpoints] = {}
@@ -56,6 +57,11 @@ class NodeMachine:
     def pending(self) -> bool:
         """Whether a round would look at anything."""
         return self.synced and bool(self._dirty)
+
+    @property
+    def pod_cidrs(self) -> tuple[str, ...]:
+        """Where the addresses of the node's pods come from, as the Node object says; empty until it does."""
+        return self._pod_cidrs
 
     def frontends(self) -> dict[FrontendKey, Frontend]:
         """The frontends all rounds so far add up to."""
@@ -105,8 +111,11 @@ class NodeMachine:
                 node = None  # an agent whose Node is gone keeps what it has: the traffic goes on
         if node is None or node.metadata.name != self._facts.name:
             return
-        addresses = tuple(parse_address(a.address) for a in node.status.addresses if a.type == "InternalIP")
-        facts = NodeFacts(self._facts.name, addresses)
+        self._pod_cidrs = node.spec.pod_cidrs or self._pod_cidrs
+        primary: dict[Family, Address] = {}
+        for address in (parse_address(a.address) for a in node.status.addresses if a.type == "InternalIP"):
+            primary.setdefault(address.family, address)
+        facts = NodeFacts(self._facts.name, tuple(primary.values()))
         if facts != self._facts:
             self._facts = facts
             self._dirty |= {key for key, service in self._services.items() if _opens_node_ports(service)}

@@ -15,9 +15,9 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from fairlead.agents.node.machine import NodeMachine, Round
+from fairlead.agents.node.machine import NodeMachine
 from fairlead.drivers.errors import FairleadError
-from fairlead.drivers.kubeapi import Change, HttpTransport, KubeClient
+from fairlead.drivers.kubeapi import ApiError, Change, HttpTransport, KubeClient
 from fairlead.drivers.netlink.nftables import NftError, NftSocket, open_nft_socket
 from fairlead.kube.core import Node, Service
 from fairlead.kube.discovery import EndpointSlice
@@ -71,15 +71,14 @@ class NodeAgent:
         self._rows: ServiceRows | None = None
         self._pod_prefixes = config.pod_prefixes
         self._news = asyncio.Event()
-        self._listed = False
         self._told: set[Finding] = set()
 
     async def run(self) -> None:
         """Follow and program for ever."""
         client, machine = self._client, self._machine
-        services = client.reflect(Service, labels="!service.kubernetes.io/service-proxy-name")
-        slices = client.reflect(EndpointSlice, labels="!service.kubernetes.io/headless")
-        nodes = client.reflect(Node, fields=f"metadata.name={self._config.node}")
+        services = client.reflect(Service, labels="!service.kubernetes.io/service-proxy-name", told=_tell)
+        slices = client.reflect(EndpointSlice, labels="!service.kubernetes.io/headless", told=_tell)
+        nodes = client.reflect(Node, fields=f"metadata.name={self._config.node}", told=_tell)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow(services, machine.take_services))
             tasks.create_task(self._follow(slices, machine.take_slices))
@@ -93,10 +92,13 @@ class NodeAgent:
 
     def _take_nodes(self, change: Change[Node]) -> None:
         self._machine.take_nodes(change)
-        if not self._pod_prefixes:
-            seen = getattr(change, "items", None) or (getattr(change, "object", None),)
-            cidrs = [cidr for node in seen if isinstance(node, Node) for cidr in node.spec.pod_cidrs]
-            self._pod_prefixes = tuple(parse_prefix(cidr) for cidr in cidrs)
+        cidrs = self._machine.pod_cidrs
+        if self._config.pod_prefixes or not cidrs:
+            return
+        prefixes = tuple(parse_prefix(cidr) for cidr in cidrs)
+        if prefixes != self._pod_prefixes:
+            self._pod_prefixes = prefixes
+            self._rows = None  # the constant rules name the prefixes: compare the whole table anew
 
     async def _program(self) -> None:
         """Take everything that is queued, then do one round, without a pause, so that a change is followed at once."""
@@ -104,61 +106,65 @@ class NodeAgent:
             await self._news.wait()
             self._news.clear()
             await asyncio.sleep(0)  # let the watches hand over what already lies in their buffers
-            if not self._machine.pending and self._listed:
+            if not self._machine.synced or (self._rows is not None and not self._machine.pending):
                 continue
-            if not self._machine.synced:
-                continue
-            started = time.perf_counter()
-            found = self._machine.round()
             try:
-                self._apply(found, started)
+                self._round()
             except NftError as error:
                 log(event="refused", error=str(error))
                 await self._recover()
 
-    def _apply(self, found: Round, started: float) -> None:
-        first = self._rows is None
-        rows = self._rows = self._rows or ServiceRows(Family.IPV4, self._pod_prefixes, self._config.service_prefix)
-        transaction = rows.replace(found.changes)
-        if not self._listed:
-            transaction = self._difference(rows)
-        compiled = time.perf_counter()
+    def _round(self) -> None:
+        started = time.perf_counter()
+        found = self._machine.round()
+        transaction = self._begin() if self._rows is None else self._rows.replace(found.changes)
+        rendered = time.perf_counter()
         if transaction:
             self._nft.apply(transaction)
-        self._listed = True
+        done = time.perf_counter()
         for finding in found.findings:
-            if finding in self._told:
-                continue
-            self._told.add(finding)
-            log(event="finding", severity=finding.severity.value, object=str(finding.origin), message=finding.message)
-        if transaction or first:
+            if finding not in self._told:
+                self._told.add(finding)
+                origin, severity = str(finding.origin), finding.severity.value
+                log(event="finding", severity=severity, object=origin, message=finding.message, remedy=finding.remedy)
+        if transaction:
             log(
                 event="programmed",
                 services=found.services,
                 frontends=len(found.changes),
                 total=len(self._machine.frontends()),
-                python_ms=f"{(compiled - started) * 1000:.2f}",
-                kernel_ms=f"{(time.perf_counter() - compiled) * 1000:.2f}",
+                python_ms=f"{(rendered - started) * 1000:.2f}",
+                kernel_ms=f"{(done - rendered) * 1000:.2f}",
             )
 
-    def _difference(self, rows: ServiceRows) -> Transaction:
-        """From what the kernel holds to what it should hold."""
-        desired = rows.desired()
-        return rows.adopt(self._nft.list_table(desired.family, TABLE))
+    def _begin(self) -> Transaction:
+        """The transaction from what the kernel holds, perhaps of an earlier life, to every frontend there is."""
+        rows = self._rows = ServiceRows(Family.IPV4, self._pod_prefixes, self._config.service_prefix)
+        everything = rows.replace(self._machine.frontends())
+        listed = self._nft.list_table(everything.family, TABLE)
+        if listed is not None:
+            return rows.adopt(listed)
+        self._nft.apply(rows.base())
+        return everything
 
     async def _recover(self) -> None:
         """Read the kernel's state again and apply the difference until it is taken; rows in place stay in place."""
-        assert self._rows is not None
+        rows = self._rows
+        assert rows is not None
+        family = rows.base().family
         while True:
             try:
-                self._nft.apply(self._difference(self._rows))
+                self._nft.apply(rows.adopt(self._nft.list_table(family, TABLE)))
             except FairleadError as error:
                 log(event="refused", error=str(error), again_in=f"{_RETRY_SECONDS}s")
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
-                self._listed = True
                 log(event="recovered", total=len(self._machine.frontends()))
                 return
+
+
+def _tell(error: ApiError) -> None:
+    log(event="waiting", error=str(error))
 
 
 def log(**words: object) -> None:

@@ -4,7 +4,7 @@ Comes in: kinds, names, documents. Goes out: views and documents, or ApiError. R
 Contract: reference of the Kubernetes API, and apimachinery's meta/v1 for options and Status.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from enum import Enum
 from typing import Generic, TypeVar
 
@@ -164,10 +164,21 @@ class KubeClient:
         await self._send("POST", f"/api/v1/namespaces/{namespace}/pods/{pod_name}/binding", body)
 
     def reflect(
-        self, cls: type[T], namespace: str = "", labels: str = "", fields: str = ""
+        self,
+        cls: type[T],
+        namespace: str = "",
+        labels: str = "",
+        fields: str = "",
+        told: Callable[[ApiError], None] | None = None,
     ) -> AsyncGenerator[Change[T], None]:
-        """List, then watch, for ever: `Replaced` first and after every gap, then `Applied` and `Deleted`."""
-        return reflect(self.transport, cls, namespace, selection(labels, fields))
+        """List, then watch, for ever: `Replaced` first and after every gap, then `Applied` and `Deleted`.
+
+        Errors are waited out; `told` hears of each.
+        """
+        query = selection(labels, fields)
+        if told is None:
+            return reflect(self.transport, cls, namespace, query)
+        return reflect(self.transport, cls, namespace, query, told=told)
 
     async def _patch(
         self, resource: Resource, name: str, namespace: str, patch: Json, subresource: str, patch_type: PatchType

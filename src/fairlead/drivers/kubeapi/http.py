@@ -20,6 +20,7 @@ from fairlead.drivers.errors import FairleadError
 from fairlead.drivers.kubeapi.transport import ApiError, ApiRequest, ApiResponse
 
 _CONNECT_SECONDS, _ANSWER_SECONDS = 5.0, 60.0
+_SILENT_SECONDS = 330.0  # servers end a watch earlier; one that says nothing for longer is dead
 _LONGEST_LINE = 64 * 1024 * 1024
 
 
@@ -78,7 +79,7 @@ class HttpTransport:
 
     async def stream(self, request: ApiRequest) -> AsyncGenerator[bytes, None]:
         """Yield the answer's lines until the server ends it. Raises ApiError on a refusal or a broken connection."""
-        timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS, sock_read=_SILENT_SECONDS)
         try:
             async with self._session().request(
                 request.method, self._url(request), headers=request.headers, timeout=timeout

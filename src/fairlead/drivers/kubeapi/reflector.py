@@ -5,13 +5,14 @@ is closed by a `Replaced`. Reconnects with a growing pause; a revision that is t
 """
 
 import asyncio
-import random
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Generic, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from fairlead.drivers.clock import BackOff
 from fairlead.drivers.kubeapi.transport import ApiError, ApiRequest, Transport
 from fairlead.drivers.kubeapi.views import decode_list, decode_view
 from fairlead.kube.documents import as_document, number_at, text_at
@@ -22,6 +23,7 @@ T = TypeVar("T", bound=KubeObject)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0  # seconds between attempts to reach the server
 _WATCH_SECONDS = 290
+_SHORT_WATCH = 1.0  # a watch that ends sooner, and told nothing, is followed by a pause
 
 
 class Replaced(Struct, Generic[T], frozen=True):
@@ -57,36 +59,66 @@ class _Bookmark(Struct):
 _events = msgspec.json.Decoder(_Event)
 
 
+def _silent(_: ApiError) -> None:
+    return None
+
+
 async def reflect(
-    transport: Transport, cls: type[T], namespace: str, query: tuple[tuple[str, str], ...]
+    transport: Transport,
+    cls: type[T],
+    namespace: str,
+    query: tuple[tuple[str, str], ...],
+    *,
+    told: Callable[[ApiError], None] = _silent,
+    back_off: BackOff | None = None,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncGenerator[Change[T], None]:
-    """Yield `Replaced`, then every change, for ever. Errors are waited out, never raised."""
+    """Yield `Replaced`, then every change, for ever. Errors are handed to `told` and waited out, never raised."""
     path = resource_of(cls).path(namespace)
-    pause = _FIRST_PAUSE
+    pauses = back_off or BackOff(_FIRST_PAUSE, _LONGEST_PAUSE)
     version = ""
     while True:
+        opened = time.monotonic()
+        heard = False
         try:
             if not version:
                 items, version = await _list(transport, cls, path, query)
-                pause = _FIRST_PAUSE
                 yield Replaced(items)
             async for line in transport.stream(_watch_request(path, query, version)):
-                pause = _FIRST_PAUSE
-                event = _events.decode(line)
-                if event.type == "ERROR":
-                    raise _error_in(event.object)
-                if event.type == "BOOKMARK":
-                    bookmark = msgspec.json.decode(event.object, type=_Bookmark)
-                    version = str(bookmark.metadata.get("resourceVersion", version))
-                    continue
-                view = decode_view(cls, event.object)
-                version = view.metadata.resource_version or version
-                yield Deleted(view) if event.type == "DELETED" else Applied(view)
+                change, version = _read_event(cls, line, version)
+                heard = True
+                pauses.reset()
+                if change is not None:
+                    yield change
+            if not heard and time.monotonic() - opened < _SHORT_WATCH:
+                await sleep(pauses.pause())
         except ApiError as error:
-            if error.status in (400, 410, 504) or error.reason in ("Expired", "Gone"):
+            if _must_list(error):
                 version = ""
-            await asyncio.sleep(pause * (0.5 + random.random()))
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            told(error)
+            await sleep(pauses.pause())
+        except msgspec.MsgspecError as error:
+            version = ""
+            told(ApiError(0, "Malformed", f"the API server answered {path} with what is no {cls.__name__}: {error}"))
+            await sleep(pauses.pause())
+
+
+def _must_list(error: ApiError) -> bool:
+    """Whether the revision cannot be watched from any more."""
+    return error.status in (400, 410, 504) or error.reason in ("Expired", "Gone")
+
+
+def _read_event(cls: type[T], line: bytes, version: str) -> tuple[Change[T] | None, str]:
+    """The change a line tells, None for a bookmark, and the revision reached. Raises ApiError for an ERROR event."""
+    event = _events.decode(line)
+    if event.type == "ERROR":
+        raise _error_in(event.object)
+    if event.type == "BOOKMARK":
+        bookmark = msgspec.json.decode(event.object, type=_Bookmark)
+        return None, str(bookmark.metadata.get("resourceVersion", version))
+    view = decode_view(cls, event.object)
+    change = Deleted(view) if event.type == "DELETED" else Applied(view)
+    return change, view.metadata.resource_version or version
 
 
 def _watch_request(path: str, query: tuple[tuple[str, str], ...], version: str) -> ApiRequest:
