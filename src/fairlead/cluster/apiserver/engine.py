@@ -1,0 +1,283 @@
+"""The API server: requests in, answers out, whatever carries them.
+
+In: an `ApiRequest` and the user who sent it. Out: an `ApiResponse`, or a `WatchStream` for a watch. It knows the
+table of kinds only through `KindSpec`, the disk only through a `Log`, and no sockets. Streaming subresources (log,
+proxy) never come here.
+"""
+
+import random
+import time
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from fairlead.cluster.apiserver import deleting, reading, subresources
+from fairlead.cluster.apiserver.allocating import Allocating
+from fairlead.cluster.apiserver.calls import Call, decode_object, resource_key
+from fairlead.cluster.apiserver.committing import GroupCommit
+from fairlead.cluster.apiserver.discovery import Discovery
+from fairlead.cluster.apiserver.health import health, version
+from fairlead.cluster.apiserver.kinds.spec import Caller, KindSpec
+from fairlead.cluster.apiserver.negotiation import JSON
+from fairlead.cluster.apiserver.openapi import openapi_answer
+from fairlead.cluster.apiserver.paths import Target, parse_path
+from fairlead.cluster.apiserver.statuses import (
+    StatusError,
+    bad_request,
+    expired,
+    internal,
+    method_not_allowed,
+    no_such_path,
+    out_of_storage,
+)
+from fairlead.cluster.apiserver.store import ExpiredError, Log, ResourceKey, Store
+from fairlead.cluster.apiserver.strictness import tidy, warning_headers
+from fairlead.cluster.apiserver.tables import Clock
+from fairlead.cluster.apiserver.users import User
+from fairlead.cluster.apiserver.watch import WatchStream
+from fairlead.cluster.apiserver.writing import Writer, Written, check_type
+from fairlead.drivers.errors import FairleadError
+from fairlead.drivers.kubeapi.transport import ApiRequest, ApiResponse
+from fairlead.kube.documents import Document, text_at
+from fairlead.net import Prefix
+
+_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
+_NO_STORE = {"Cache-Control": "no-cache, private"}
+
+
+class ApiServer:
+    """The engine over one store and one table of kinds."""
+
+    def __init__(
+        self,
+        log: Log,
+        kinds: Iterable[KindSpec],
+        *,
+        service_ranges: tuple[Prefix, ...],
+        clock: Clock = time.time,
+        dice: random.Random | None = None,
+    ) -> None:
+        """Load what the log holds; services get addresses of `service_ranges`, the first family first.
+
+        Raises FairleadError where the log cannot be trusted.
+        """
+        kinds = tuple(kinds)
+        self._kinds = {(kind.resource.group, kind.resource.version, kind.resource.plural): kind for kind in kinds}
+        self._fields = {resource_key(kind): kind for kind in kinds}
+        self._clock = clock
+        self._dice = dice or random.SystemRandom()
+        self._discovery = Discovery(kinds)
+        self._served: dict[tuple[str, str, int], int] = {}
+        self._writable = True
+        self.store = Store(log, self._fields_of)
+        allocating = Allocating(self.store, service_ranges, self._dice.randrange)
+        self.writer = Writer(self.store, allocating, clock=clock, dice=self._dice)
+        self._commits = GroupCommit(self.store)
+
+    def _fields_of(self, resource: ResourceKey, document: Document) -> Mapping[str, str]:
+        metadata = document.get("metadata")
+        fields = {
+            "metadata.name": text_at(metadata, "name"),
+            "metadata.namespace": text_at(metadata, "namespace"),
+        }
+        kind = self._fields.get(resource)
+        if kind is not None:
+            fields.update(kind.field_labels(document))
+        return fields
+
+    # Reading in the same process.
+
+    def get(self, plural: str, namespace: str, name: str, group: str = "") -> Document | None:
+        """Return one object, None where it is not there."""
+        stored = self.store.get((group, plural), (namespace, name))
+        return stored.document() if stored else None
+
+    def list(self, plural: str, namespace: str = "", group: str = "") -> list[Document]:
+        """Return the objects of a resource, of one namespace or of all."""
+        return [stored.document() for stored in self.store.items((group, plural), namespace)]
+
+    def kind_of(self, target: Target) -> KindSpec | None:
+        """Return the kind a path names."""
+        return self._kinds.get((target.group, target.version, target.plural))
+
+    def counts(self) -> Mapping[ResourceKey, int]:
+        """Return how many objects of each resource exist."""
+        return {resource: self.store.count(resource) for resource in self._fields}
+
+    @property
+    def served(self) -> Mapping[tuple[str, str, int], int]:
+        """How many requests were answered, by method, plural name and status."""
+        return self._served
+
+    # Answering.
+
+    async def handle(self, request: ApiRequest, user: User) -> ApiResponse | WatchStream:
+        """Answer a request. Refusals are answers too: nothing is raised for what a client does."""
+        target = parse_path(request.path)
+        try:
+            answer = await (self._of_server(request) if target is None else self._of_kind(request, target, user))
+        except StatusError as error:
+            answer = ApiResponse(error.code, {"Content-Type": JSON, **_NO_STORE}, error.body())
+        except ExpiredError as error:
+            answer = ApiResponse(410, {"Content-Type": JSON}, expired(str(error)).body())
+        except FairleadError as error:
+            self._writable = False
+            answer = ApiResponse(507, {"Content-Type": JSON}, out_of_storage(str(error)).body())
+        status = answer.status if isinstance(answer, ApiResponse) else 200
+        key = (request.method, target.plural if target else "", status)
+        self._served[key] = self._served.get(key, 0) + 1
+        return answer
+
+    async def _of_server(self, request: ApiRequest) -> ApiResponse:
+        """Answer what is about the server and not about objects."""
+        path = request.path
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        query = dict(request.query)
+        if request.method not in ("GET", "HEAD"):
+            raise method_not_allowed(None, request.method)
+        if path.rstrip("/") == "/version":
+            return ApiResponse(200, {"Content-Type": JSON, **_NO_STORE}, version())
+        found = health(path, verbose="verbose" in query, writable=self._writable)
+        if found is not None:
+            return ApiResponse(found.status, {"Content-Type": found.content_type, **_NO_STORE}, found.body)
+        if path == "/metrics":
+            from fairlead.cluster.apiserver.metrics import CONTENT_TYPE, render_metrics
+
+            return ApiResponse(200, {"Content-Type": CONTENT_TYPE}, render_metrics(self))
+        if path.startswith("/openapi/"):
+            return openapi_answer(path, query, headers, self._clock())
+        return self._discover(path, headers)
+
+    def _discover(self, path: str, headers: Mapping[str, str]) -> ApiResponse:
+        if path == "/":
+            raise no_such_path()
+        found = self._discovery.answer(path, headers.get("accept", ""))
+        if found is None:
+            raise no_such_path()
+        tags = {"ETag": found.etag, "Vary": "Accept", "Cache-Control": "public"}
+        if found.etag in headers.get("if-none-match", ""):
+            return ApiResponse(304, tags)
+        return ApiResponse(200, {"Content-Type": found.content_type, **tags}, found.body)
+
+    async def _of_kind(self, request: ApiRequest, target: Target, user: User) -> ApiResponse | WatchStream:
+        kind = self.kind_of(target)
+        if kind is None or (target.namespace and not kind.resource.namespaced):
+            raise no_such_path()
+        call = Call(
+            method="GET" if request.method == "HEAD" else request.method,
+            kind=kind,
+            target=target,
+            query=dict(request.query),
+            headers={name.lower(): value for name, value in request.headers.items()},
+            body=request.body,
+            caller=Caller(name=user.name, groups=user.groups),
+        )
+        if target.name and kind.resource.namespaced and not target.namespace:
+            raise no_such_path()
+        if target.subresource and target.subresource != "status":
+            return await self._of_subresource(call)
+        if call.method == "GET":
+            return self._read(call)
+        return await self._write(call)
+
+    def _read(self, call: Call) -> ApiResponse | WatchStream:
+        watch = call.flag("watch")
+        _allow(call, "watch" if watch else "get" if call.target.name else "list")
+        if watch:
+            return WatchStream(self.store, reading.plan_watch(call, self.store, self._clock, self._dice))
+        if call.target.name:
+            return _json(200, reading.show(call, reading.get(call, self.store), self._clock))
+        return _json(200, reading.list_objects(call, self.store, self._clock))
+
+    async def _write(self, call: Call) -> ApiResponse:
+        if call.method == "DELETE":
+            return await self._delete(call)
+        verb = _VERBS.get(call.method)
+        if verb is None:
+            raise method_not_allowed(call.kind.resource, call.method)
+        _allow(call, verb)
+        if bool(call.target.name) is (verb == "create"):
+            raise method_not_allowed(call.kind.resource, call.method)
+        if call.kind.answer is not None:
+            return _answer(call)
+        write = {"create": self.writer.create, "update": self.writer.update, "patch": self.writer.patch}[verb]
+        return await self._written(call, write(call))
+
+    async def _written(self, call: Call, written: Written) -> ApiResponse:
+        await self.settle()
+        headers: dict[str, str] = {}
+        if written.warnings:
+            headers["Warning"] = ", ".join(warning_headers(written.warnings))
+        return _json(201 if written.created else 200, reading.show(call, written.stored, self._clock), headers)
+
+    async def _delete(self, call: Call) -> ApiResponse:
+        if not call.target.name:
+            _allow(call, "deletecollection")
+            gone = deleting.delete_collection(call, self.writer, self._clock)
+            await self.settle()
+            return _json(200, reading.whole_list(call, gone, self.store.committed))
+        _allow(call, "delete")
+        if call.target.subresource:
+            raise method_not_allowed(call.kind.resource, call.method)
+        outcome = deleting.delete(call, self.writer, self._clock)
+        await self.settle()
+        if outcome.gone:
+            return _json(200, deleting.gone_status(call.kind, outcome.stored))
+        return _json(200, reading.show(call, outcome.stored, self._clock))
+
+    async def _of_subresource(self, call: Call) -> ApiResponse:
+        known = call.kind.subresource(call.target.subresource)
+        if known is None:
+            raise no_such_path()
+        verb = _VERBS.get(call.method, call.method.lower())
+        if verb not in known.verbs:
+            raise method_not_allowed(call.kind.resource, call.method)
+        status = 201 if call.method == "POST" else 200
+        match known.kind:
+            case "Scale":
+                body = subresources.scale(call, self.writer)
+            case "Binding":
+                body = subresources.bind(call, self.writer)
+            case "Eviction":
+                body = subresources.evict(call, self.writer, self._clock)
+            case _:
+                if known.name != "finalize":
+                    raise no_such_path()
+                body = subresources.finalize(call, self.writer)
+        await self.settle()
+        return _json(status, body)
+
+    async def settle(self) -> None:
+        """Return when all changes staged so far are durable; raise FairleadError where they could not be kept."""
+        await self._commits.settle()
+        self._writable = True
+
+    def close(self) -> None:
+        """Release the log."""
+        self.store.close()
+
+
+def _allow(call: Call, verb: str) -> None:
+    if verb in call.kind.verbs:
+        return
+    if call.target.subresource == "status" and verb in ("get", "patch", "update"):
+        return
+    raise method_not_allowed(call.kind.resource, call.method)
+
+
+def _answer(call: Call) -> ApiResponse:
+    """Answer a kind that is asked and never stored, such as SelfSubjectAccessReview."""
+    document = decode_object(call.body, call.headers.get("content-type", ""))
+    check_type(call, document)
+    warnings = tidy(call.kind, document, b"", call.field_validation)
+    errors = call.kind.validate(document)
+    if errors:
+        raise bad_request(str(errors[0]))
+    if call.kind.answer is None:
+        raise internal(f"{call.kind.resource.kind} has no answer")
+    headers = {"Warning": ", ".join(warning_headers(warnings))} if warnings else {}
+    return _json(201, msgspec.json.encode(call.kind.answer(document, call.caller)), headers)
+
+
+def _json(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> ApiResponse:
+    return ApiResponse(status, {"Content-Type": JSON, **_NO_STORE, **(headers or {})}, body)

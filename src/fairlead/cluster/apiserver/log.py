@@ -1,0 +1,142 @@
+"""The durable log of the store: one SQLite file in WAL mode.
+
+In: rows, a transaction at a time. Out: what survived, at start. It refuses a file it cannot trust and never empties
+one; it knows nothing of what the values mean.
+
+Durability: `synchronous=NORMAL` in WAL mode (https://www.sqlite.org/pragma.html#pragma_synchronous). A committed
+transaction is in the page cache before it is acknowledged, so it survives any death of the process; a power cut may
+lose the last moments but leaves the file consistent.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from fairlead.cluster.apiserver.store import Row
+from fairlead.drivers.errors import FairleadError
+
+FORMAT = 1
+"""The layout of the tables, kept in PRAGMA user_version."""
+
+_CHECKPOINT_PAGES = 4000
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS objects (
+    api_group TEXT NOT NULL, plural TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
+    revision INTEGER NOT NULL, value BLOB NOT NULL, UNIQUE (api_group, plural, namespace, name));
+CREATE TABLE IF NOT EXISTS counter (id INTEGER PRIMARY KEY CHECK (id = 1), revision INTEGER NOT NULL);
+INSERT OR IGNORE INTO counter VALUES (1, 0);
+"""
+
+_PUT = """
+INSERT INTO objects VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (api_group, plural, namespace, name)
+DO UPDATE SET revision = excluded.revision, value = excluded.value
+"""
+
+_DELETE = "DELETE FROM objects WHERE api_group = ? AND plural = ? AND namespace = ? AND name = ?"
+
+
+class LogRefusedError(FairleadError):
+    """The database cannot be read or written; `transient` where it may work again later (full disk, read-only file)."""
+
+    transient = False
+
+
+class DiskRefusedError(LogRefusedError):
+    """The disk takes no more: reads go on, and writes work again once there is room."""
+
+    transient = True
+
+
+class SqliteLog:
+    """An open log file. One process opens it at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the file and check it; raise LogRefusedError where it is damaged or not ours."""
+        self._path = path
+        self._new = not path.exists()
+        try:
+            self._connection = sqlite3.connect(path, isolation_level=None, timeout=5.0)
+            self._open()
+        except sqlite3.Error as error:
+            raise self._refusal(error) from error
+
+    def _open(self) -> None:
+        run = self._connection.execute
+        version = run("PRAGMA user_version").fetchone()[0]
+        if version not in (0, FORMAT):
+            raise LogRefusedError(
+                f"{self._path} was written by another version of Fairlead (format {version}, this one reads {FORMAT})",
+                f"use that version, or move {self._path} away to begin with an empty cluster",
+            )
+        problems = [str(row[0]) for row in run("PRAGMA quick_check(3)")]
+        if problems != ["ok"]:
+            raise self._corrupt("; ".join(problems))
+        run("PRAGMA journal_mode = WAL")
+        run("PRAGMA synchronous = NORMAL")
+        run(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        if version == 0:
+            self._connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {FORMAT};COMMIT;")
+
+    def load(self) -> tuple[int, Iterable[Row]]:
+        """Return the last revision and every living object."""
+        try:
+            counter = self._connection.execute("SELECT revision FROM counter").fetchone()
+            found = self._connection.execute(
+                "SELECT api_group, plural, namespace, name, revision, value FROM objects"
+            ).fetchall()
+        except sqlite3.Error as error:
+            raise self._refusal(error) from error
+        if counter is None:
+            raise self._corrupt("the revision counter is missing")
+        rows = [
+            Row(resource=(group, plural), key=(namespace, name), revision=revision, value=value)
+            for group, plural, namespace, name, revision, value in found
+        ]
+        return int(counter[0]), rows
+
+    def append(self, rows: Sequence[Row], revision: int) -> None:
+        """Write the rows and the counter in one transaction; nothing of it stays when it fails."""
+        run = self._connection.execute
+        try:
+            run("BEGIN IMMEDIATE")
+            for row in rows:
+                if row.value is None:
+                    run(_DELETE, (*row.resource, *row.key))
+                else:
+                    run(_PUT, (*row.resource, *row.key, row.revision, row.value))
+            run("UPDATE counter SET revision = ?", (revision,))
+            run("COMMIT")
+        except sqlite3.Error as error:
+            if self._connection.in_transaction:
+                run("ROLLBACK")
+            raise self._refusal(error) from error
+
+    def close(self) -> None:
+        """Fold the log into the file and release it."""
+        self._connection.close()
+
+    def _refusal(self, error: sqlite3.Error) -> LogRefusedError:
+        code = getattr(error, "sqlite_errorcode", None)
+        primary = code & 0xFF if isinstance(code, int) else None
+        if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return self._corrupt(str(error))
+        if primary in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            return DiskRefusedError(
+                f"cannot write {self._path}: {error}", f"make room on the disk of {self._path.parent}"
+            )
+        if primary in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+            return DiskRefusedError(f"cannot write {self._path}: {error}", f"make {self._path.parent} writable")
+        if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return LogRefusedError(
+                f"{self._path} is in use by another process", "stop the cluster that runs on it first"
+            )
+        return LogRefusedError(
+            f"cannot use {self._path}: {error}", f"move {self._path} away to begin with an empty cluster"
+        )
+
+    def _corrupt(self, problem: str) -> LogRefusedError:
+        return LogRefusedError(
+            f"{self._path} is damaged and was left as it is: {problem}",
+            f"restore it from a copy, or move {self._path} and its -wal and -shm files away to begin anew",
+        )

@@ -1,0 +1,410 @@
+"""Create, update and patch.
+
+In: a call, the store, and the rules of its kind. Out: a `Written`, staged in the store (or only made, for a dry
+run), or a StatusError. Everything here happens without waiting, so a read and the write that rests on it cannot be
+parted. Order of the steps: k8s.io/apiserver/pkg/registry/generic/registry/store.go and rest/create.go,
+rest/update.go.
+"""
+
+import random
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import msgspec
+from msgspec import Struct
+
+from fairlead.cluster.apiserver.allocating import Allocating
+from fairlead.cluster.apiserver.calls import Call, decode_object, resource_key
+from fairlead.cluster.apiserver.kinds.errors import FieldError, forbidden, invalid, required
+from fairlead.cluster.apiserver.kinds.spec import KindSpec
+from fairlead.cluster.apiserver.negotiation import PATCH_TYPES, body_type
+from fairlead.cluster.apiserver.patches import apply_patch
+from fairlead.cluster.apiserver.reading import get
+from fairlead.cluster.apiserver.statuses import (
+    StatusError,
+    already_exists,
+    bad_request,
+    conflict,
+    no_unique_name,
+    not_found,
+    unsupported_media_type,
+)
+from fairlead.cluster.apiserver.statuses import forbidden as forbid
+from fairlead.cluster.apiserver.statuses import invalid as refuse
+from fairlead.cluster.apiserver.store import ObjectKey, Store, Stored
+from fairlead.cluster.apiserver.strictness import tidy, tidy_patched
+from fairlead.cluster.apiserver.tables import Clock
+from fairlead.kube.documents import Document, items_at, mapping_at, number_at, text_at
+from fairlead.kube.resources import Resource
+from fairlead.kube.schema.merge import strategic_merge
+
+_SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
+_MAX_PREFIX = 58
+_TRIES = 8
+_NAMESPACES = ("", "namespaces")
+_APPLY = "application/apply-patch+yaml"
+_KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
+_DROPPED = ("managedFields", "selfLink")
+
+
+class Written(Struct, frozen=True, kw_only=True):
+    """What a write made: the object, whether it is new, and what to warn its author of."""
+
+    stored: Stored
+    created: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+class Writer:
+    """The writes of all kinds to one store."""
+
+    def __init__(self, store: Store, allocating: Allocating, *, clock: Clock, dice: random.Random) -> None:
+        self.store = store
+        self.allocating = allocating
+        self._clock = clock
+        self._dice = dice
+
+    def now(self) -> str:
+        """Return the time as objects carry it: RFC 3339, whole seconds, UTC."""
+        return time_text(self._clock())
+
+    def listed(self, resource: Resource, namespace: str) -> list[Document]:
+        """List documents for a kind's rules about other objects."""
+        return [stored.document() for stored in self.store.items((resource.group, resource.plural), namespace)]
+
+    # Create.
+
+    def create(self, call: Call) -> Written:
+        """Create the object in the body of a call."""
+        document = decode_object(call.body, call.headers.get("content-type", ""))
+        check_type(call, document)
+        warnings = tidy(call.kind, document, call.body if _asked(call) else b"", call.field_validation)
+        return self.create_document(
+            call.kind, document, namespace=call.target.namespace, dry_run=call.dry_run, warnings=tuple(warnings)
+        )
+
+    def create_document(
+        self,
+        kind: KindSpec,
+        document: Document,
+        *,
+        namespace: str,
+        dry_run: bool = False,
+        warnings: tuple[str, ...] = (),
+    ) -> Written:
+        """Create an object whose shape is known to be right."""
+        resource = kind.resource
+        document = in_order(kind, document)
+        metadata = _metadata(document)
+        _settle_namespace(kind, metadata, namespace)
+        for field in (*_KEPT, *_DROPPED, "resourceVersion"):
+            metadata.pop(field, None)
+        self._name(kind, metadata)
+        self._check_namespace(kind, metadata)
+        metadata["uid"] = str(uuid.UUID(int=self._dice.getrandbits(128), version=4))
+        metadata["creationTimestamp"] = self.now()
+        if kind.has_generation:
+            metadata["generation"] = 1
+        kind.default(document)
+        kind.admit(document, None, self.listed)
+        if kind.has_status:
+            document.pop("status", None)
+        kind.prepare_create(document)
+        key = key_of(kind, metadata)
+        if self.store.get(resource_key(kind), key) is not None:
+            raise already_exists(resource, key[1])
+        errors = self.allocating.allocate(kind, document, None)
+        errors = [*errors, *kind.validate(document)]
+        if errors:
+            raise refuse(resource, key[1], errors)
+        told = (*warnings, *kind.warnings(document))
+        stored = self._keep(kind, key, document, dry_run=dry_run)
+        return Written(stored=stored, created=True, warnings=told)
+
+    def _name(self, kind: KindSpec, metadata: Document) -> None:
+        if text_at(metadata, "name"):
+            return
+        prefix = text_at(metadata, "generateName")
+        if not prefix:
+            told = required("metadata.name", "name or generateName is required")
+            raise refuse(kind.resource, "", [told])
+        namespace = text_at(metadata, "namespace")
+        name = prefix
+        for _ in range(_TRIES):
+            suffix = "".join(self._dice.choices(_SUFFIX_LETTERS, k=5))
+            name = prefix[:_MAX_PREFIX] + suffix
+            if self.store.get(resource_key(kind), (namespace, name)) is None:
+                metadata["name"] = name
+                return
+        raise no_unique_name(kind.resource, name)
+
+    def _check_namespace(self, kind: KindSpec, metadata: Document) -> None:
+        """Refuse to create in a namespace that is not there or is going (the NamespaceLifecycle admission)."""
+        if not kind.resource.namespaced:
+            return
+        name = text_at(metadata, "namespace")
+        stored = self.store.get(_NAMESPACES, ("", name))
+        if stored is None:
+            raise StatusError(404, "NotFound", f'namespaces "{name}" not found', {"name": name, "kind": "namespaces"})
+        if stored.fields.get("status.phase") == "Terminating":
+            why = f"unable to create new content in namespace {name} because it is being terminated"
+            cause: Document = {
+                "reason": "NamespaceTerminating",
+                "message": f"namespace {name} is being terminated",
+                "field": "metadata.namespace",
+            }
+            raise forbid(kind.resource, text_at(metadata, "name"), why, [cause])
+
+    def _keep(self, kind: KindSpec, key: ObjectKey, document: Document, *, dry_run: bool) -> Stored:
+        if not dry_run:
+            return self.store.put(resource_key(kind), key, document)
+        return unstored(key, document)
+
+    # Update.
+
+    def update(self, call: Call) -> Written:
+        """Replace the object a call names by the one in its body; create it where the kind allows that."""
+        document = decode_object(call.body, call.headers.get("content-type", ""))
+        check_type(call, document)
+        _check_name(call, document)
+        warnings = tidy(call.kind, document, call.body if _asked(call) else b"", call.field_validation)
+        existing = self.store.get(call.resource, call.key)
+        if existing is None:
+            if not call.kind.allow_create_on_update or call.target.subresource:
+                raise not_found(call.kind.resource, call.target.name)
+            return self.create_document(
+                call.kind,
+                document,
+                namespace=call.target.namespace,
+                dry_run=call.dry_run,
+                warnings=tuple(warnings),
+            )
+        if not text_at(document, "metadata", "resourceVersion") and not call.kind.allow_unconditional_update:
+            told = invalid("metadata.resourceVersion", 0, "must be specified for an update")
+            raise refuse(call.kind.resource, call.target.name, [told])
+        return self.replace(
+            call.kind,
+            existing,
+            document,
+            status=call.target.subresource == "status",
+            dry_run=call.dry_run,
+            warnings=tuple(warnings),
+        )
+
+    def replace(
+        self,
+        kind: KindSpec,
+        existing: Stored,
+        document: Document,
+        *,
+        status: bool = False,
+        dry_run: bool = False,
+        warnings: tuple[str, ...] = (),
+    ) -> Written:
+        """Put `document` in the place of `existing`, by the rules of an update or of a status update."""
+        old = existing.document()
+        new = in_order(kind, document)
+        _settle_metadata(kind, new, old)
+        errors = self._prepare_status(kind, new, old) if status else self._prepare(kind, new, old)
+        errors = [*_new_finalizers(new, old), *errors]
+        if errors:
+            raise refuse(kind.resource, existing.key[1], errors)
+        if kind.has_generation and _substance(new) != _substance(old):
+            _metadata(new)["generation"] = (number_at(old, "metadata", "generation") or 0) + 1
+        told = warnings if status else (*warnings, *kind.warnings(new))
+        if new == old:
+            return Written(stored=existing, warnings=told)
+        return Written(stored=self.settle(kind, existing, new, dry_run=dry_run), warnings=told)
+
+    def settle(self, kind: KindSpec, existing: Stored, document: Document, *, dry_run: bool = False) -> Stored:
+        """Store the new state of an object, or remove it where that state has nothing left to wait for."""
+        if is_finished(document):
+            return self.remove(kind, existing, document, dry_run=dry_run)
+        return self._keep(kind, existing.key, document, dry_run=dry_run)
+
+    def _prepare(self, kind: KindSpec, new: Document, old: Document) -> list[FieldError]:
+        if kind.has_status:
+            _copy(new, old, "status")
+        kind.default(new)
+        kind.prepare_update(new, old)
+        kind.admit(new, old, self.listed)
+        errors = self.allocating.allocate(kind, new, old)
+        return [*errors, *kind.validate(new), *kind.validate_update(new, old)]
+
+    def _prepare_status(self, kind: KindSpec, new: Document, old: Document) -> list[FieldError]:
+        for field in [*old, *new]:
+            if field not in ("metadata", "status", "kind", "apiVersion"):
+                _copy(new, old, field)
+        kind.prepare_status(new, old)
+        return kind.validate_status(new, old)
+
+    # Patch.
+
+    def patch(self, call: Call) -> Written:
+        """Patch the object a call names."""
+        media = patch_media(call)
+        existing = get(call, self.store)
+        patched = apply_patch(existing.document(), call.body, media, self.merger(call.kind))
+        check_type(call, patched)
+        _check_name(call, patched)
+        warnings = tidy_patched(call.kind, patched, call.field_validation)
+        return self.replace(
+            call.kind,
+            existing,
+            patched,
+            status=call.target.subresource == "status",
+            dry_run=call.dry_run,
+            warnings=tuple(warnings),
+        )
+
+    def merger(self, kind: KindSpec) -> Callable[[Document, Document], Document]:
+        """Return the strategic merge by a kind's schema."""
+        return lambda current, patch: strategic_merge(kind.schema, current, patch)
+
+    # Removal, of what an update or a delete has finished.
+
+    def remove(self, kind: KindSpec, existing: Stored, document: Document | None, *, dry_run: bool = False) -> Stored:
+        """Take an object out of the store; `document` is its last state where that differs from the stored one."""
+        if dry_run:
+            return unstored(existing.key, existing.document() if document is None else document)
+        return self.store.delete(resource_key(kind), existing.key, document)
+
+
+def time_text(seconds: float) -> str:
+    """Return seconds since 1970 as RFC 3339 text in whole seconds."""
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def unstored(key: ObjectKey, document: Document) -> Stored:
+    """Return an object as an answer shows it that is not kept: the outcome of a dry run."""
+    return Stored(key=key, revision=0, raw=msgspec.json.encode(document), labels={}, fields={})
+
+
+def patch_media(call: Call) -> str:
+    """Return the type of a patch; raise 415 for one that is not served."""
+    media = call.headers.get("content-type", "").partition(";")[0].strip()
+    if media == _APPLY:
+        raise unsupported_media_type(f"{media}: no server-side apply yet", PATCH_TYPES)
+    if not media:
+        raise unsupported_media_type("", PATCH_TYPES)
+    return body_type(media, PATCH_TYPES)
+
+
+def check_type(call: Call, document: Document) -> None:
+    """Refuse a body that says it is of another kind or version than the path; fill in what it does not say."""
+    for field, expected in (("apiVersion", call.api_version), ("kind", call.kind.resource.kind)):
+        given = document.setdefault(field, expected)
+        if given == expected:
+            continue
+        if field == "apiVersion":
+            raise bad_request(
+                f"the API version in the data ({given}) does not match the expected API version ({expected})"
+            )
+        raise bad_request(f"the object in the data is of kind {given}, and the path is that of a {expected}")
+
+
+def in_order(kind: KindSpec, document: Document) -> Document:
+    """Return the document with kind, apiVersion and metadata first, as upstream writes it; metadata is made up."""
+    rest = {key: value for key, value in document.items() if key not in ("kind", "apiVersion", "metadata")}
+    metadata = dict(mapping_at(document, "metadata"))
+    return {"kind": kind.resource.kind, "apiVersion": kind.resource.api_version, "metadata": metadata, **rest}
+
+
+def key_of(kind: KindSpec, metadata: Document) -> ObjectKey:
+    """Return the key of an object by its metadata."""
+    return (text_at(metadata, "namespace") if kind.resource.namespaced else "", text_at(metadata, "name"))
+
+
+def is_finished(document: Document) -> bool:
+    """Return whether an object under deletion has nothing left to wait for."""
+    metadata = mapping_at(document, "metadata")
+    return (
+        bool(text_at(metadata, "deletionTimestamp"))
+        and not items_at(metadata, "finalizers")
+        and not number_at(metadata, "deletionGracePeriodSeconds")
+        and not (document.get("kind") == "Namespace" and items_at(document, "spec", "finalizers"))
+    )
+
+
+def _asked(call: Call) -> bool:
+    """Doubled fields cost a second look at the text, taken only where the caller speaks of strictness."""
+    return "fieldValidation" in call.query
+
+
+def _metadata(document: Document) -> Document:
+    metadata = document["metadata"]
+    assert isinstance(metadata, dict)
+    return metadata
+
+
+def _copy(new: Document, old: Document, field: str) -> None:
+    if field in old:
+        new[field] = old[field]
+    else:
+        new.pop(field, None)
+
+
+def _settle_namespace(kind: KindSpec, metadata: Document, namespace: str) -> None:
+    given = text_at(metadata, "namespace")
+    if not kind.resource.namespaced:
+        metadata.pop("namespace", None)
+        return
+    if not namespace:
+        raise bad_request("an empty namespace may not be set during creation")
+    if given and given != namespace:
+        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+    metadata["namespace"] = namespace
+
+
+def _check_name(call: Call, document: Document) -> None:
+    metadata = document.setdefault("metadata", {})
+    if not isinstance(metadata, dict):
+        raise bad_request("metadata must be an object")
+    name = metadata.setdefault("name", call.target.name)
+    if name != call.target.name:
+        raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({call.target.name})")
+    if not call.kind.resource.namespaced:
+        return
+    namespace = metadata.setdefault("namespace", call.target.namespace)
+    if namespace != call.target.namespace:
+        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+
+
+def _settle_metadata(kind: KindSpec, new: Document, old: Document) -> None:
+    """Check revision and uid of an update, and keep what no client may change."""
+    metadata, before = _metadata(new), _metadata(old)
+    name = text_at(before, "name")
+    revision = text_at(metadata, "resourceVersion")
+    if revision and revision != before["resourceVersion"]:
+        raise conflict(kind.resource, name)
+    uid = text_at(metadata, "uid")
+    if uid and uid != before.get("uid"):
+        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {before.get('uid')}"
+        raise conflict(kind.resource, name, why)
+    for field in (*_KEPT, "resourceVersion"):
+        _copy(metadata, before, field)
+    for field in _DROPPED:
+        metadata.pop(field, None)
+    if not kind.resource.namespaced:
+        metadata.pop("namespace", None)
+
+
+def _new_finalizers(new: Document, old: Document) -> list[FieldError]:
+    if not text_at(old, "metadata", "deletionTimestamp"):
+        return []
+    before = items_at(old, "metadata", "finalizers")
+    added = [each for each in items_at(new, "metadata", "finalizers") if each not in before]
+    if not added:
+        return []
+    shown = ", ".join(f'"{each}"' for each in added)
+    return [
+        forbidden(
+            "metadata.finalizers",
+            f"no new finalizers can be added if the object is being deleted, found new finalizers []string{{{shown}}}",
+        )
+    ]
+
+
+def _substance(document: Document) -> Document:
+    return {key: value for key, value in document.items() if key not in ("metadata", "status")}
