@@ -42,10 +42,7 @@ class ServiceRows:
 
     def __init__(self, family: Family, pod_prefixes: tuple[Prefix, ...], service_prefix: Prefix | None) -> None:
         self._layout = ServiceLayout(family, pod_prefixes, service_prefix)
-        self._placed: dict[FrontendKey, Placed] = {}
-        self._chains: Tally[Chosen] = Tally()
-        self._local: Tally[bytes] = Tally()
-        self._cluster_ips: Tally[bytes] = Tally()
+        self._forget()
         self._verdicts: dict[Chosen, Verdict] = {}
         self._local_start = leading_bytes(pod_prefixes, family) if pod_prefixes else (b"",)
         service = self._layout.service_prefix
@@ -58,6 +55,7 @@ class ServiceRows:
 
     def base(self) -> Transaction:
         """Return the transaction that makes the table without rows, in place of any table of that name."""
+        self._forget()
         return self._transaction(build_table(self._layout.sets, self._empty()))
 
     def replace(self, changes: Mapping[FrontendKey, Frontend | None]) -> Transaction:
@@ -107,6 +105,12 @@ class ServiceRows:
             return self._transaction(build_table(self._layout.sets, self.desired()))
         self._take_order(dump.sets.get(self._layout.backends.name))
         return self._transaction(diff_tables(self._layout.sets, dump, self.desired()))
+
+    def _forget(self) -> None:
+        self._placed: dict[FrontendKey, Placed] = {}
+        self._chains: Tally[Chosen] = Tally()
+        self._local: Tally[bytes] = Tally()
+        self._cluster_ips: Tally[bytes] = Tally()
 
     def _take_order(self, listed: SetContents | None) -> None:
         """Arrange each frontend's backends as the listed rows have them, as far as they agree."""

@@ -1,0 +1,330 @@
+"""Frontends as rows: what is rendered, what changes, and that changes add up to the same as starting afresh."""
+
+import sys
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fairlead.model import Backend, Frontend, FrontendKey, Masquerade, Origin, Refusal
+from fairlead.net import Family, Port, Protocol, parse_address, parse_prefix
+from fairlead.nft.apply import apply_transaction
+from fairlead.nft.objects import Element
+from fairlead.nft.tables import TableContents
+from fairlead.nft.text import spell_element
+from fairlead.nft.transactions import AddElements, DeleteElements, ReplaceElements, Transaction
+from fairlead.render.services import ServiceRows, arrange_backends
+
+PODS = (parse_prefix("10.244.1.0/24"), parse_prefix("10.244.64.0/22"))
+SERVICES = parse_prefix("10.96.0.0/16")
+ORIGIN = Origin("Service", "shop", "web")
+
+
+def rows_of(*, pods: bool = True) -> ServiceRows:
+    return ServiceRows(Family.IPV4, PODS if pods else (), SERVICES)
+
+
+def backend(text: str) -> Backend:
+    address, _, port = text.rpartition(":")
+    return Backend(parse_address(address), Port(int(port)))
+
+
+def key_of(text: str, protocol: Protocol = Protocol.TCP) -> FrontendKey:
+    address, _, port = text.rpartition(":")
+    return FrontendKey(parse_address(address), protocol, Port(int(port)))
+
+
+def frontend(
+    key: str,
+    backends: Sequence[str] = (),
+    masquerade: Masquerade = Masquerade.UNLESS_LOCAL_POD,
+    refusal: Refusal = Refusal.REJECT,
+) -> Frontend:
+    return Frontend(
+        key=key_of(key),
+        backends=tuple(sorted(backend(text) for text in backends)),
+        when_empty=refusal,
+        masquerade=masquerade,
+        origin=ORIGIN,
+    )
+
+
+def replace(rows: ServiceRows, *frontends: Frontend) -> Transaction:
+    return rows.replace({each.key: each for each in frontends})
+
+
+def spelt(rows: ServiceRows) -> dict[str, list[str]]:
+    """Return the desired rows of each set as nft writes them."""
+    table = rows.desired()
+    return {
+        target.name: sorted(
+            spell_element(target, Element(key, value)) for key, value in (table.sets[target.name].rows or {}).items()
+        )
+        for target in rows.sets
+    }
+
+
+def changed(transaction: Transaction) -> list[str]:
+    """Return the rows a transaction touches, a sign before each: + added, - deleted, ~ given another value."""
+    signs = {AddElements: "+", DeleteElements: "-", ReplaceElements: "~"}
+    return [
+        f"{signs[type(command)]} {command.set.name} {spell_element(command.set, element)}"
+        for command in transaction.commands
+        if isinstance(command, AddElements | DeleteElements | ReplaceElements)
+        for element in command.elements
+    ]
+
+
+WEB = ["10.244.1.2:8080", "10.244.2.2:8080", "10.244.2.3:8080"]
+
+
+def test_a_frontend_is_a_row_per_backend_and_a_verdict_by_width() -> None:
+    rows = rows_of()
+    replace(rows, frontend("10.96.0.9:80", WEB))
+    assert spelt(rows) == {
+        "backends": [
+            "10.96.0.9 . tcp . 80 . 0 : 10.244.1.2 . 8080",
+            "10.96.0.9 . tcp . 80 . 1 : 10.244.2.2 . 8080",
+            "10.96.0.9 . tcp . 80 . 2 : 10.244.2.3 . 8080",
+        ],
+        "frontends": ["10.96.0.9 . tcp . 80 : goto cluster-3"],
+        "no-endpoints": [],
+        "hairpin": ["10.244.1.2 . 10.244.1.2"],
+        "cluster-ips": ["10.96.0.9"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("masquerade", "chain"),
+    [(Masquerade.NEVER, "pick-3"), (Masquerade.UNLESS_LOCAL_POD, "cluster-3"), (Masquerade.ALWAYS, "external-3")],
+)
+def test_the_chain_is_chosen_by_masquerade(masquerade: Masquerade, chain: str) -> None:
+    rows = rows_of()
+    replace(rows, frontend("172.18.0.2:30080", WEB, masquerade))
+    assert spelt(rows)["frontends"] == [f"172.18.0.2 . tcp . 30080 : goto {chain}"]
+    assert chain in rows.desired().chains
+
+
+@pytest.mark.parametrize(("refusal", "verdict"), [(Refusal.REJECT, "goto refuse"), (Refusal.DROP, "drop")])
+def test_a_frontend_without_backends_is_refused(refusal: Refusal, verdict: str) -> None:
+    rows = rows_of()
+    replace(rows, frontend("10.96.0.9:80", (), refusal=refusal))
+    assert spelt(rows)["no-endpoints"] == [f"10.96.0.9 . tcp . 80 : {verdict}"]
+    assert spelt(rows)["frontends"] == []
+
+
+def test_only_pods_of_this_node_are_hairpin_candidates_and_all_are_where_no_prefix_is_known() -> None:
+    backends = ["10.244.1.2:80", "10.244.2.2:80", "10.244.67.255:80", "10.244.68.0:80"]
+    known, unknown = rows_of(), rows_of(pods=False)
+    for rows in (known, unknown):
+        replace(rows, frontend("10.96.0.9:80", backends))
+    assert spelt(known)["hairpin"] == ["10.244.1.2 . 10.244.1.2", "10.244.67.255 . 10.244.67.255"]
+    assert len(spelt(unknown)["hairpin"]) == 4
+
+
+def test_a_hairpin_row_stays_until_its_last_frontend_goes() -> None:
+    rows = rows_of()
+    one, two = frontend("10.96.0.9:80", WEB[:1]), frontend("10.96.0.9:81", WEB[:1])
+    replace(rows, one, two)
+    assert "- hairpin 10.244.1.2 . 10.244.1.2" not in changed(rows.replace({one.key: None}))
+    assert "- hairpin 10.244.1.2 . 10.244.1.2" in changed(rows.replace({two.key: None}))
+
+
+def test_addresses_outside_the_service_range_are_no_cluster_ips() -> None:
+    rows = rows_of()
+    replace(rows, frontend("172.18.0.2:30080", WEB), frontend("10.96.0.9:80", ()), frontend("10.97.0.9:80", ()))
+    assert spelt(rows)["cluster-ips"] == ["10.96.0.9"]
+
+
+def test_an_added_backend_is_one_row_and_one_verdict() -> None:
+    rows = rows_of()
+    replace(rows, frontend("10.96.0.9:80", WEB))
+    assert changed(replace(rows, frontend("10.96.0.9:80", ["10.244.0.1:8080", *WEB]))) == [
+        "+ backends 10.96.0.9 . tcp . 80 . 3 : 10.244.0.1 . 8080",
+        "~ frontends 10.96.0.9 . tcp . 80 : goto cluster-4",
+    ]
+
+
+def test_the_last_row_moves_into_the_hole_of_a_removed_backend() -> None:
+    rows = rows_of()
+    replace(rows, frontend("10.96.0.9:80", WEB))
+    assert changed(replace(rows, frontend("10.96.0.9:80", WEB[1:]))) == [
+        "~ backends 10.96.0.9 . tcp . 80 . 0 : 10.244.2.3 . 8080",
+        "~ frontends 10.96.0.9 . tcp . 80 : goto cluster-2",
+        "- backends 10.96.0.9 . tcp . 80 . 2",
+        "- hairpin 10.244.1.2 . 10.244.1.2",
+    ]
+
+
+def test_an_exchanged_backend_is_one_row() -> None:
+    rows = rows_of()
+    replace(rows, frontend("10.96.0.9:80", WEB))
+    assert changed(replace(rows, frontend("10.96.0.9:80", [*WEB[:2], "10.244.2.9:8080"]))) == [
+        "~ backends 10.96.0.9 . tcp . 80 . 2 : 10.244.2.9 . 8080"
+    ]
+
+
+def test_scaling_to_zero_and_back_moves_the_key_between_the_verdict_maps() -> None:
+    rows = rows_of()
+    replace(rows, frontend("10.96.0.9:80", WEB[1:2]))
+    assert changed(replace(rows, frontend("10.96.0.9:80"))) == [
+        "+ no-endpoints 10.96.0.9 . tcp . 80 : goto refuse",
+        "- frontends 10.96.0.9 . tcp . 80 : goto cluster-1",
+        "- backends 10.96.0.9 . tcp . 80 . 0",
+    ]
+    assert changed(replace(rows, frontend("10.96.0.9:80", WEB[1:2]))) == [
+        "+ backends 10.96.0.9 . tcp . 80 . 0 : 10.244.2.2 . 8080",
+        "+ frontends 10.96.0.9 . tcp . 80 : goto cluster-1",
+        "- no-endpoints 10.96.0.9 . tcp . 80 : goto refuse",
+    ]
+
+
+def test_another_masquerade_is_one_verdict() -> None:
+    rows = rows_of()
+    replace(rows, frontend("10.96.0.9:80", WEB))
+    assert changed(replace(rows, frontend("10.96.0.9:80", WEB, Masquerade.ALWAYS))) == [
+        "~ frontends 10.96.0.9 . tcp . 80 : goto external-3"
+    ]
+
+
+def test_the_same_frontend_again_is_no_change() -> None:
+    rows = rows_of()
+    replace(rows, frontend("10.96.0.9:80", WEB))
+    assert not replace(rows, frontend("10.96.0.9:80", WEB))
+    assert not rows.replace({key_of("10.96.0.77:80"): None})
+
+
+def test_a_chain_lives_as_long_as_a_frontend_of_its_width() -> None:
+    rows = rows_of()
+    one, two = frontend("10.96.0.9:80", WEB), frontend("10.96.0.10:80", WEB)
+    replace(rows, one, two)
+    rows.replace({one.key: None})
+    assert "cluster-3" in rows.desired().chains
+    rows.replace({two.key: None})
+    assert rows.desired() == rows_of().desired()
+
+
+def test_the_base_forgets_the_rows_it_takes_away() -> None:
+    rows = rows_of()
+    replace(rows, frontend("10.96.0.9:80", WEB))
+    table = apply_transaction(None, rows.base())
+    assert table == rows.desired() == rows_of().desired()
+    assert apply_transaction(table, replace(rows, frontend("10.96.0.9:80", WEB))) == rows.desired()
+
+
+def test_ten_thousand_frontends_of_one_width_have_the_rules_of_one() -> None:
+    many, single = rows_of(), rows_of()
+    all_of_them = {}
+    for number in range(10_000):
+        each = frontend(f"10.96.{number >> 8}.{number & 255}:80", WEB)
+        all_of_them[each.key] = each
+    many.replace(all_of_them)
+    replace(single, frontend("10.96.0.9:80", WEB))
+    assert many.desired().chains == single.desired().chains
+
+
+@pytest.mark.parametrize(
+    ("rows", "wanted", "arranged"),
+    [
+        ("abc", "abc", "abc"),
+        ("abc", "ab", "ab"),
+        ("abc", "bc", "cb"),
+        ("abc", "abcd", "abcd"),
+        ("cab", "abc", "cab"),
+        ("cab", "abcd", "cabd"),
+        ("abc", "bcxy", "xbcy"),
+        ("abcde", "de", "de"),
+        ("abcde", "ace", "aec"),
+        ("", "ab", "ab"),
+        ("ab", "", ""),
+    ],
+)
+def test_backends_keep_their_rows_and_the_last_ones_fill_holes(rows: str, wanted: str, arranged: str) -> None:
+    letters = {letter: backend(f"10.0.0.1:{ord(letter)}") for letter in "abcdexy"}
+    order = arrange_backends(tuple(letters[x] for x in rows), tuple(letters[x] for x in wanted))
+    assert "".join(chr(each.port) for each in order) == arranged
+
+
+pool = [f"10.244.{node}.{pod}:80" for node in (1, 2) for pod in range(2, 8)]
+keys = st.sampled_from(["10.96.0.9:80", "10.96.0.9:81", "10.96.0.10:80", "172.18.0.2:30080"])
+frontends = st.builds(
+    frontend,
+    keys,
+    st.lists(st.sampled_from(pool), unique=True, max_size=6),
+    st.sampled_from(Masquerade),
+    st.sampled_from(Refusal),
+)
+removals = keys.map(key_of)
+rounds = st.lists(st.lists(st.one_of(frontends, removals), min_size=1, max_size=5), max_size=15)
+
+
+def canonical(table: TableContents) -> TableContents:
+    """Return the table with each frontend's rows in order of their value, as a fresh start would number them."""
+    rows = table.sets["backends"].rows or {}
+    values: dict[bytes, list[bytes]] = {}
+    for key in sorted(rows):
+        value = rows[key]
+        assert isinstance(value, bytes)
+        values.setdefault(key[:12], []).append(value)
+    table.sets["backends"].rows = {
+        start + number.to_bytes(4, sys.byteorder): value
+        for start, found in values.items()
+        for number, value in enumerate(sorted(found))
+    }
+    return table
+
+
+@settings(deadline=None)
+@given(rounds=rounds)
+def test_any_sequence_of_changes_ends_as_a_fresh_start_and_as_the_applied_transactions(
+    rounds: list[list[Frontend | FrontendKey]],
+) -> None:
+    rows = rows_of()
+    table = apply_transaction(None, rows.base())
+    present: dict[FrontendKey, Frontend] = {}
+    for batch in rounds:
+        changes = {x.key if isinstance(x, Frontend) else x: x if isinstance(x, Frontend) else None for x in batch}
+        table = apply_transaction(table, rows.replace(changes))
+        assert table == rows.desired()
+        present = {key: x for key, x in {**present, **changes}.items() if x is not None}
+    fresh = rows_of()
+    fresh.replace(present)
+    assert canonical(rows.desired()) == canonical(fresh.desired())
+
+
+@settings(deadline=None)
+@given(
+    before=st.lists(frontends, max_size=6), after=st.lists(frontends, max_size=6), churn=st.lists(frontends, max_size=6)
+)
+def test_an_agent_that_starts_beside_rows_applies_only_the_difference(
+    before: list[Frontend], after: list[Frontend], churn: list[Frontend]
+) -> None:
+    old = rows_of()
+    table = apply_transaction(None, old.base())
+    for batch in (churn, before):
+        table = apply_transaction(table, old.replace({x.key: x for x in batch}))
+    new = rows_of()
+    new.replace({x.key: x for x in after})
+    difference = new.adopt(table)
+    assert apply_transaction(table, difference) == new.desired()
+    held = {x.key: x for x in [*churn, *before]}
+    if held == {x.key: x for x in after}:
+        assert not difference
+    again = new.replace({x.key: x for x in after})
+    assert not again
+    assert apply_transaction(None, new.adopt(None)) == new.desired()
+
+
+def test_adopting_takes_over_the_order_of_the_rows() -> None:
+    old = rows_of()
+    table = apply_transaction(None, old.base())
+    for backends in (WEB, WEB[1:], ["10.244.9.9:8080", *WEB[1:]]):
+        table = apply_transaction(table, replace(old, frontend("10.96.0.9:80", backends)))
+    new = rows_of()
+    replace(new, frontend("10.96.0.9:80", ["10.244.9.9:8080", *WEB[1:]]))
+    assert not new.adopt(table)
+    assert changed(replace(new, frontend("10.96.0.9:80", WEB[1:]))) == [
+        "~ frontends 10.96.0.9 . tcp . 80 : goto cluster-2",
+        "- backends 10.96.0.9 . tcp . 80 . 2",
+    ]

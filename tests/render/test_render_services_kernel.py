@@ -1,0 +1,315 @@
+"""The service table at work: real connections through real rows, between namespaces the test makes.
+
+A node routes between two pods of its own, two with addresses of another node, and a client outside. Nothing but the
+node's table decides where a service address leads.
+"""
+
+import errno
+import os
+import socket
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+
+import pytest
+from msgspec import Struct
+
+from fairlead.drivers.netlink.nftables import NftSocket
+from fairlead.drivers.netns import entered, new_namespace, write_sysctl
+from fairlead.model import Backend, Frontend, FrontendKey, Masquerade, Origin, Refusal
+from fairlead.net import Family, Port, Protocol, parse_address, parse_prefix
+from fairlead.nft.objects import TableFamily
+from fairlead.nft.text import write_transaction
+from fairlead.render.services import ServiceRows
+
+pytestmark = pytest.mark.kernel
+
+NODE, CLIENT = "172.18.0.2", "198.51.100.2"
+LOCAL_1, LOCAL_2, REMOTE_1, REMOTE_2 = "10.244.1.2", "10.244.1.3", "10.244.2.2", "10.244.2.3"
+VIP = "10.96.0.9"
+PODS, SERVICES = (parse_prefix("10.244.1.0/24"),), parse_prefix("10.96.0.0/16")
+SECONDS = 5.0
+P_999 = {1: 10.83, 2: 13.82, 3: 16.27}
+"""The chi-square value that chance exceeds once in a thousand, by degrees of freedom."""
+
+
+class World(Struct):
+    """The node's namespace, its firewall, and those of its neighbours by address."""
+
+    node: int
+    nft: NftSocket
+    hosts: dict[str, int]
+    rows: ServiceRows
+
+    def serve(self, *frontends: Frontend) -> None:
+        self.nft.apply(self.rows.replace({each.key: each for each in frontends}))
+
+
+def run_ip(netns: int, *lines: str) -> None:
+    with entered(netns):
+        subprocess.run(["ip", "-batch", "-"], input="\n".join(lines), text=True, check=True, capture_output=True)
+
+
+def attach(node: int, number: int, address: str) -> int:
+    host = new_namespace()
+    path = f"/proc/{os.getpid()}/fd/{host}"
+    run_ip(node, f"link add h{number} type veth peer name eth0 netns {path}", f"link set h{number} up")
+    run_ip(
+        host,
+        "link set lo up",
+        f"address add {address}/32 dev eth0",
+        "link set eth0 up",
+        "route add 169.254.1.1 dev eth0",
+        "route add default via 169.254.1.1",
+    )
+    run_ip(node, f"address add 169.254.1.1/32 dev h{number}", f"route add {address} dev h{number}")
+    return host
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    node = new_namespace()
+    run_ip(node, "link set lo up", f"address add {NODE}/32 dev lo", f"route add {SERVICES} dev lo")
+    write_sysctl(node, "net/ipv4/ip_forward", "1")
+    addresses = (LOCAL_1, LOCAL_2, REMOTE_1, REMOTE_2, CLIENT)
+    hosts = {address: attach(node, number, address) for number, address in enumerate(addresses)}
+    hosts[NODE] = node
+    with entered(node):
+        nft = NftSocket()
+    rows = ServiceRows(Family.IPV4, PODS, SERVICES)
+    nft.apply(rows.base())
+    yield World(node, nft, hosts, rows)
+    nft.close()
+    for fd in hosts.values():
+        os.close(fd)
+
+
+def frontend(
+    *backends: str,
+    address: str = VIP,
+    port: int = 80,
+    protocol: Protocol = Protocol.TCP,
+    masquerade: Masquerade = Masquerade.UNLESS_LOCAL_POD,
+    refusal: Refusal = Refusal.REJECT,
+) -> Frontend:
+    return Frontend(
+        key=FrontendKey(parse_address(address), protocol, Port(port)),
+        backends=tuple(Backend(parse_address(each), Port(8080)) for each in backends),
+        when_empty=refusal,
+        masquerade=masquerade,
+        origin=Origin("Service", "shop", "web"),
+    )
+
+
+class Servers:
+    """TCP listeners on port 8080 of pods, which say whose connection they accepted."""
+
+    def __init__(self, world: World, stack: ExitStack, *addresses: str) -> None:
+        self._world = world
+        self._listeners: dict[str, socket.socket] = {}
+        for address in addresses:
+            with entered(world.hosts[address]):
+                listener = stack.enter_context(socket.create_server((address, 8080), backlog=512))
+            listener.setblocking(False)
+            self._listeners[address] = listener
+
+    def connect(self, source: str, address: str = VIP, port: int = 80) -> tuple[str, str]:
+        """Connect from a host; return the backend reached and the source address it saw."""
+        with entered(self._world.hosts[source]):
+            caller = socket.create_connection((address, port), timeout=SECONDS)
+        with caller:
+            for pod, listener in self._listeners.items():
+                with suppress(BlockingIOError):
+                    accepted, peer = listener.accept()
+                    accepted.close()
+                    return pod, peer[0]
+        raise AssertionError(f"{address}:{port} answered {source}, but none of {list(self._listeners)} was reached")
+
+
+def refused_with(world: World, source: str, address: str = VIP, port: int = 80, seconds: float = SECONDS) -> str:
+    """Return the error of a connection that must not come about."""
+    with entered(world.hosts[source]):
+        caller = socket.socket()
+    with caller:
+        caller.settimeout(seconds)
+        try:
+            caller.connect((address, port))
+        except TimeoutError:
+            return "timeout"
+        except OSError as error:
+            return errno.errorcode[error.errno or 0]
+    return "connected"
+
+
+def chi_square(counts: Counter[str], expected: list[str]) -> float:
+    share = counts.total() / len(expected)
+    return sum((counts[each] - share) ** 2 / share for each in expected)
+
+
+def test_connections_spread_evenly_over_all_backends(world: World) -> None:
+    pods = [LOCAL_1, LOCAL_2, REMOTE_1, REMOTE_2]
+    world.serve(frontend(*pods))
+    with ExitStack() as stack:
+        servers = Servers(world, stack, *pods)
+        counts = Counter(servers.connect(CLIENT)[0] for _ in range(400))
+    assert set(counts) == set(pods)
+    assert chi_square(counts, pods) < P_999[3]
+
+
+def test_after_a_backend_went_the_rest_share_evenly(world: World) -> None:
+    world.serve(frontend(LOCAL_1, LOCAL_2, REMOTE_1, REMOTE_2))
+    world.serve(frontend(LOCAL_2, REMOTE_1, REMOTE_2))
+    rest = [LOCAL_2, REMOTE_1, REMOTE_2]
+    with ExitStack() as stack:
+        servers = Servers(world, stack, LOCAL_1, *rest)
+        counts = Counter(servers.connect(CLIENT)[0] for _ in range(300))
+    assert set(counts) == set(rest)
+    assert chi_square(counts, rest) < P_999[2]
+
+
+def test_the_node_itself_reaches_a_service(world: World) -> None:
+    world.serve(frontend(REMOTE_1))
+    with ExitStack() as stack:
+        assert Servers(world, stack, REMOTE_1).connect(NODE)[0] == REMOTE_1
+
+
+MASQUERADED = "the node's address"
+
+
+@pytest.mark.parametrize(
+    ("masquerade", "source", "seen"),
+    [
+        (Masquerade.NEVER, CLIENT, CLIENT),
+        (Masquerade.NEVER, LOCAL_1, LOCAL_1),
+        (Masquerade.UNLESS_LOCAL_POD, LOCAL_1, LOCAL_1),
+        (Masquerade.UNLESS_LOCAL_POD, REMOTE_2, MASQUERADED),
+        (Masquerade.UNLESS_LOCAL_POD, CLIENT, MASQUERADED),
+        (Masquerade.ALWAYS, LOCAL_1, MASQUERADED),
+        (Masquerade.ALWAYS, CLIENT, MASQUERADED),
+    ],
+)
+def test_the_source_a_backend_sees(world: World, masquerade: Masquerade, source: str, seen: str) -> None:
+    world.serve(frontend(REMOTE_1, masquerade=masquerade))
+    with ExitStack() as stack:
+        _, peer = Servers(world, stack, REMOTE_1).connect(source)
+    assert (MASQUERADED if peer == "169.254.1.1" else peer) == seen
+
+
+def test_a_pod_that_draws_itself_is_answered(world: World) -> None:
+    world.serve(frontend(LOCAL_1, masquerade=Masquerade.NEVER))
+    with ExitStack() as stack:
+        pod, peer = Servers(world, stack, LOCAL_1).connect(LOCAL_1)
+    assert pod == LOCAL_1
+    assert peer != LOCAL_1
+
+
+def test_a_tcp_frontend_without_backends_answers_with_a_reset(world: World) -> None:
+    world.serve(frontend(), frontend(address=NODE, port=30080))
+    for source in (CLIENT, LOCAL_1, NODE):
+        assert refused_with(world, source) == "ECONNREFUSED"
+    assert refused_with(world, CLIENT, NODE, 30080) == "ECONNREFUSED"
+
+
+def test_a_udp_frontend_without_backends_answers_port_unreachable(world: World) -> None:
+    world.serve(frontend(protocol=Protocol.UDP, port=53))
+    with entered(world.hosts[CLIENT]):
+        caller = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with caller:
+        caller.settimeout(SECONDS)
+        caller.connect((VIP, 53))
+        caller.send(b"?")
+        with pytest.raises(ConnectionRefusedError):
+            caller.recv(10)
+
+
+def test_a_frontend_that_drops_says_nothing(world: World) -> None:
+    world.serve(frontend(refusal=Refusal.DROP))
+    assert refused_with(world, CLIENT, seconds=0.3) == "timeout"
+
+
+def test_another_port_of_a_service_is_refused_and_a_free_service_address_is_dropped(world: World) -> None:
+    world.serve(frontend(LOCAL_1))
+    for source in (CLIENT, NODE):
+        assert refused_with(world, source, port=81) == "ECONNREFUSED"
+        assert refused_with(world, source, "10.96.0.10", seconds=0.3) == "timeout"
+
+
+def test_an_open_connection_survives_changes_of_its_service(world: World) -> None:
+    world.serve(frontend(LOCAL_1, REMOTE_1))
+    with ExitStack() as stack:
+        with entered(world.hosts[REMOTE_1]):
+            listener = stack.enter_context(socket.create_server((REMOTE_1, 8080)))
+        world.serve(frontend(REMOTE_1))
+        with entered(world.hosts[CLIENT]):
+            caller = stack.enter_context(socket.create_connection((VIP, 80), timeout=SECONDS))
+        accepted = stack.enter_context(listener.accept()[0])
+        accepted.settimeout(SECONDS)
+        for change in (
+            frontend(LOCAL_1, LOCAL_2, REMOTE_2),
+            frontend(REMOTE_2),
+            frontend(masquerade=Masquerade.ALWAYS),
+        ):
+            world.serve(change)
+            caller.sendall(b"still here")
+            assert accepted.recv(100) == b"still here"
+        world.nft.apply(world.rows.adopt(None))
+        accepted.sendall(b"so am I")
+        assert caller.recv(100) == b"so am I"
+
+
+def test_udp_reaches_a_backend_and_its_answer_comes_from_the_service(world: World) -> None:
+    world.serve(frontend(REMOTE_1, protocol=Protocol.UDP, port=53))
+    with ExitStack() as stack:
+        with entered(world.hosts[REMOTE_1]):
+            server = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        server.bind((REMOTE_1, 8080))
+        server.settimeout(SECONDS)
+        with entered(world.hosts[LOCAL_1]):
+            caller = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        caller.settimeout(SECONDS)
+        caller.sendto(b"who?", (VIP, 53))
+        question, peer = server.recvfrom(100)
+        server.sendto(b"me", peer)
+        assert (question, peer[0]) == (b"who?", LOCAL_1)
+        assert caller.recvfrom(100) == (b"me", (VIP, 53))
+
+
+FRONTENDS = {
+    Family.IPV4: ("10.96.0.9", ["10.244.1.2", "10.244.2.2"], (*PODS, parse_prefix("10.244.64.0/19")), SERVICES),
+    Family.IPV6: (
+        "fd00:10:96::9",
+        ["fd00:10:244:1::2", "fd00:10:244:2::2"],
+        (parse_prefix("fd00:10:244:1::/64"),),
+        parse_prefix("fd00:10:96::/108"),
+    ),
+}
+
+
+@pytest.mark.parametrize("family", Family)
+def test_netlink_and_nft_make_the_same_table_to_the_byte(family: Family) -> None:
+    vip, pods, prefixes, services = FRONTENDS[family]
+    rows = ServiceRows(family, prefixes, services)
+    base = rows.base()
+    changes = [
+        frontend(*pods, address=vip, port=80),
+        frontend(*pods, address=vip, port=81, masquerade=Masquerade.ALWAYS),
+        frontend(*pods[:1], address=vip, port=82, masquerade=Masquerade.NEVER),
+        frontend(address=vip, port=83),
+        frontend(address=vip, port=84, refusal=Refusal.DROP, protocol=Protocol.UDP),
+    ]
+    filling = rows.replace({each.key: each for each in changes})
+    script = write_transaction(base, rows.sets) + write_transaction(filling, rows.sets)
+    by_netlink, by_nft = new_namespace(), new_namespace()
+    with entered(by_netlink), NftSocket() as nft:
+        nft.apply(base)
+        nft.apply(filling)
+        listed = nft.list_table(TableFamily.of(family), "fairlead")
+    with entered(by_nft), NftSocket() as nft:
+        subprocess.run(["nft", "-f", "-"], input=script, text=True, check=True)
+        assert nft.list_table(TableFamily.of(family), "fairlead") == listed == rows.desired()
+        shown = subprocess.run(["nft", "list", "ruleset"], text=True, check=True, capture_output=True).stdout
+    os.close(by_netlink)
+    os.close(by_nft)
+    assert "numgen random mod 2 map @backends" in shown
+    assert f"{vip} . tcp . 80 : goto cluster-2" in shown
