@@ -6,6 +6,7 @@ Controllers decide and return these; the performer carries them out. Nothing her
 
 from msgspec import Struct
 
+from fairlead.drivers.kubeapi import PatchType
 from fairlead.kube.documents import Document
 from fairlead.kube.meta import KubeObject
 
@@ -18,13 +19,17 @@ class Create(Struct, frozen=True, kw_only=True):
 
 
 class Patch(Struct, frozen=True, kw_only=True):
-    """Merge `patch` into an object; with `metadata.resourceVersion` in it, only if nobody wrote in between."""
+    """Merge `patch` into an object; with `metadata.resourceVersion` in it, only if nobody wrote in between.
+
+    A strategic patch merges lists of conditions by their type; others replace whole lists.
+    """
 
     kind: type[KubeObject]
     namespace: str
     name: str
     patch: Document
     subresource: str = ""
+    patch_type: PatchType = PatchType.MERGE
 
 
 class Delete(Struct, frozen=True, kw_only=True):

@@ -7,18 +7,26 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from fairlead.cluster.controllers.daemonset_loop import DaemonSetLoop
 from fairlead.cluster.controllers.deployment_loop import DeploymentLoop
+from fairlead.cluster.controllers.endpoints import EndpointsLoop
 from fairlead.cluster.controllers.events import EventRecorder
+from fairlead.cluster.controllers.garbage import GarbageCollector
+from fairlead.cluster.controllers.namespaces import NamespaceLoop
+from fairlead.cluster.controllers.node_loop import NodeLoop
 from fairlead.cluster.controllers.performer import Performer
+from fairlead.cluster.controllers.provisions import ProvisionLoop
 from fairlead.cluster.controllers.replicaset_loop import ReplicaSetLoop
 from fairlead.cluster.controllers.scheduler import Scheduler
 from fairlead.cluster.controllers.slice_loop import SliceLoop
 from fairlead.cluster.controllers.specs import Specs
 from fairlead.cluster.controllers.world import World
 from fairlead.drivers.kubeapi import KubeClient
-from fairlead.kube.apps import Deployment, ReplicaSet
-from fairlead.kube.core import Pod
+from fairlead.kube.apps import DaemonSet, Deployment, ReplicaSet
+from fairlead.kube.coordination import Lease
+from fairlead.kube.core import ConfigMap, Endpoints, Node, Pod, Secret, Service, ServiceAccount
 from fairlead.kube.discovery import EndpointSlice
+from fairlead.kube.networking import Ingress, NetworkPolicy
 
 
 async def main(client: KubeClient, clock: Callable[[], float] = time.time, *, root_ca: str = "") -> None:
@@ -33,13 +41,21 @@ async def main(client: KubeClient, clock: Callable[[], float] = time.time, *, ro
     performer.show(ReplicaSet, world.replica_sets)
     performer.show(Deployment, world.deployments)
     performer.show(EndpointSlice, world.slices)
+    performer.show(Endpoints, world.endpoints)
+    performer.show(DaemonSet, world.daemon_sets)
+    performer.show(Node, world.nodes)
     specs = Specs(client)
-    scheduler = Scheduler(world, performer, clock)
     loops = (
         SliceLoop(world, performer).loop,
-        scheduler.loop,
+        Scheduler(world, performer, clock).loop,
         ReplicaSetLoop(world, performer, specs, clock).loop,
         DeploymentLoop(world, client, performer, specs, clock).loop,
+        DaemonSetLoop(world, performer, specs, clock).loop,
+        NodeLoop(world, performer, clock).loop,
+        EndpointsLoop(world, performer).loop,
+        ProvisionLoop(world, performer, root_ca).loop,
+        NamespaceLoop(world, client).loop,
+        _garbage(world, client, performer).loop,
     )
     reflectors = world.reflectors(client)
     try:
@@ -52,3 +68,23 @@ async def main(client: KubeClient, clock: Callable[[], float] = time.time, *, ro
         for each in reflectors:
             each.cancel()
         await asyncio.gather(*reflectors, return_exceptions=True)
+
+
+def _garbage(world: World, client: KubeClient, performer: Performer) -> GarbageCollector:
+    """The garbage collector over every kind that may own or be owned."""
+    collector = GarbageCollector(client, performer)
+    collector.watch(Pod, world.pods)
+    collector.watch(Service, world.services)
+    collector.watch(EndpointSlice, world.slices)
+    collector.watch(Endpoints, world.endpoints)
+    collector.watch(Deployment, world.deployments)
+    collector.watch(ReplicaSet, world.replica_sets)
+    collector.watch(DaemonSet, world.daemon_sets)
+    collector.watch(Node, world.nodes)
+    collector.watch(Lease, world.leases)
+    collector.watch(ConfigMap, world.config_maps)
+    collector.watch(Secret, world.secrets)
+    collector.watch(ServiceAccount, world.service_accounts)
+    collector.watch(Ingress, world.ingresses)
+    collector.watch(NetworkPolicy, world.policies)
+    return collector

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from fairlead.cluster.controllers.actions import Patch
 from fairlead.cluster.controllers.informers import controller_uid
-from fairlead.kube.documents import Document, Json
+from fairlead.kube.documents import Document, Json, text_at
 from fairlead.kube.meta import KubeObject
 
 T = TypeVar("T", bound=KubeObject)
@@ -54,15 +54,15 @@ def claim(
             if matches(each):
                 claimed.append(each)
             elif not owner.deleting:
-                patches.append(_patch(kind, each, _without(each, owner.uid)))
+                patches.append(_patch(kind, each, _without(each, frozenset({owner.uid}))))
         elif not uid and not owner.deleting and each.metadata.deletion_timestamp is None and matches(each):
             patches.append(_patch(kind, each, [*_references(each), owner.reference()]))
     return claimed, patches
 
 
-def without_owner(kind: type[KubeObject], item: KubeObject, uid: str) -> Patch:
-    """The patch that takes the owner with this uid off an object."""
-    return _patch(kind, item, _without(item, uid))
+def without_owners(kind: type[KubeObject], item: KubeObject, uids: frozenset[str]) -> Patch:
+    """The patch that takes the owners with these uids off an object."""
+    return _patch(kind, item, _without(item, uids))
 
 
 def _patch(kind: type[KubeObject], item: KubeObject, references: list[Json]) -> Patch:
@@ -71,8 +71,8 @@ def _patch(kind: type[KubeObject], item: KubeObject, references: list[Json]) -> 
     return Patch(kind=kind, namespace=meta.namespace, name=meta.name, patch={"metadata": changed})
 
 
-def _without(item: KubeObject, uid: str) -> list[Json]:
-    return [each for each in _references(item) if not (isinstance(each, dict) and each.get("uid") == uid)]
+def _without(item: KubeObject, uids: frozenset[str]) -> list[Json]:
+    return [each for each in _references(item) if text_at(each, "uid") not in uids]
 
 
 def _references(item: KubeObject) -> list[Json]:

@@ -92,7 +92,12 @@ class Performer:
         """Patch one object and return it as stored; None when it is gone."""
         try:
             item = await self._client.patch(
-                action.kind, action.name, action.namespace, action.patch, subresource=action.subresource
+                action.kind,
+                action.name,
+                action.namespace,
+                action.patch,
+                subresource=action.subresource,
+                patch_type=action.patch_type,
             )
         except ApiError as error:
             if error.status == 404:

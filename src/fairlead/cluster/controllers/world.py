@@ -11,9 +11,10 @@ from fairlead.cluster.controllers.informers import Key, Store, controller_uid
 from fairlead.drivers.kubeapi import KubeClient
 from fairlead.kube.apps import DaemonSet, Deployment, ReplicaSet
 from fairlead.kube.coordination import Lease
-from fairlead.kube.core import ConfigMap, Endpoints, Namespace, Node, Pod, Service, ServiceAccount
+from fairlead.kube.core import ConfigMap, Endpoints, Namespace, Node, Pod, Secret, Service, ServiceAccount
 from fairlead.kube.discovery import EndpointSlice
 from fairlead.kube.meta import KubeObject
+from fairlead.kube.networking import Ingress, NetworkPolicy
 from fairlead.kube.resources import RESOURCES
 
 T = TypeVar("T", bound=KubeObject)
@@ -40,7 +41,10 @@ class World:
         self.replica_sets = Store[ReplicaSet]()
         self.daemon_sets = Store[DaemonSet]()
         self.service_accounts = Store[ServiceAccount]()
-        self.root_cas = Store[ConfigMap]()
+        self.config_maps = Store[ConfigMap]()
+        self.secrets = Store[Secret]()
+        self.ingresses = Store[Ingress]()
+        self.policies = Store[NetworkPolicy]()
         self.pods_by_controller = self.pods.index(_controller)
         self.pods_uncontrolled = self.pods.index(_uncontrolled)
         self.pods_by_node = self.pods.index(lambda pod: (pod.spec.node_name,))
@@ -58,7 +62,7 @@ class World:
         return (
             _follow(client, Namespace, self.namespaces),
             _follow(client, Node, self.nodes),
-            _follow(client, Lease, self.leases, namespace=NODE_LEASES),
+            _follow(client, Lease, self.leases),
             _follow(client, Pod, self.pods),
             _follow(client, Service, self.services),
             _follow(client, EndpointSlice, self.slices),
@@ -66,15 +70,19 @@ class World:
             _follow(client, Deployment, self.deployments),
             _follow(client, ReplicaSet, self.replica_sets),
             _follow(client, DaemonSet, self.daemon_sets),
-            _follow(client, ServiceAccount, self.service_accounts, fields="metadata.name=default"),
-            _follow(client, ConfigMap, self.root_cas, fields=f"metadata.name={ROOT_CA}"),
+            _follow(client, ServiceAccount, self.service_accounts),
+            _follow(client, ConfigMap, self.config_maps),
+            _follow(client, Secret, self.secrets),
+            _follow(client, Ingress, self.ingresses),
+            _follow(client, NetworkPolicy, self.policies),
         )
 
     async def wait_until_synced(self) -> None:
         """Wait until every store has its first list."""
         stores = (
             *(self.namespaces, self.nodes, self.leases, self.pods, self.services, self.slices, self.endpoints),
-            *(self.deployments, self.replica_sets, self.daemon_sets, self.service_accounts, self.root_cas),
+            *(self.deployments, self.replica_sets, self.daemon_sets, self.service_accounts, self.config_maps),
+            *(self.secrets, self.ingresses, self.policies),
         )
         await asyncio.gather(*(store.synced.wait() for store in stores))
 
@@ -98,11 +106,9 @@ class World:
         return [service for service in found if service.spec.selector.items() <= labels.items()]
 
 
-def _follow(
-    client: KubeClient, kind: type[T], store: Store[T], *, namespace: str = "", fields: str = ""
-) -> "asyncio.Task[None]":
+def _follow(client: KubeClient, kind: type[T], store: Store[T], *, namespace: str = "") -> "asyncio.Task[None]":
     async def follow() -> None:
-        async for change in client.reflect(kind, namespace=namespace, fields=fields):
+        async for change in client.reflect(kind, namespace=namespace):
             store.take(change)
 
     return asyncio.create_task(follow(), name=f"reflect {RESOURCES[kind].plural}")
