@@ -1,8 +1,8 @@
 """The way into a running cluster: a unix socket that hands out the namespaces of a place, and the caller's side of it.
 
 Comes in: the text of a place, as `client`, `lb`, `node/NAME` or `pod/NAMESPACE/NAME`. Goes out: namespace descriptors
-and the files to show there, or which places exist. A request is one JSON line; the answer is one JSON message with its
-descriptors attached (SCM_RIGHTS, unix(7)). Refuses to know how places are found: whoever serves passes that in.
+and the files to show there, or which places exist. A request is one JSON line; the answer is one JSON message with
+its descriptors attached (SCM_RIGHTS, unix(7)). Refuses to know how places are found: whoever serves passes that in.
 """
 
 import asyncio

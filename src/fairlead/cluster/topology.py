@@ -6,8 +6,8 @@ Comes in: a `TopologySpec`, then nodes and pod addresses. Goes out: namespaces b
                     │   └─────── node-2 ── ...
                     └── lb
 
-Refuses to know pods, Services and firewalls: service addresses have no route here, so a packet for one that no node has
-translated is answered with an ICMP unreachable. A namespace is one descriptor, a link to a pod two interfaces.
+Refuses to know pods, Services and firewalls: service addresses have no route here, so a packet for one that no node
+has translated is answered with an ICMP unreachable. A namespace is one descriptor, a link to a pod two interfaces.
 """
 
 import errno

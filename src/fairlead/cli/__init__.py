@@ -1,0 +1,1 @@
+"""The command line: one module per verb. Answers go to standard output, talk to standard error."""

@@ -1,0 +1,196 @@
+"""What `up` does once the cluster's processes run: applies manifests, waits, and describes what came up.
+
+Comes in: a home, a record, manifests. Goes out: a `Rollout`. Talks to the cluster through its API only.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+from msgspec import Struct
+
+from fairlead.cluster.home import ClusterHome, ClusterRecord
+from fairlead.cluster.manifests import Manifest, Outcome, apply_manifests
+from fairlead.cluster.readiness import missing_nodes, missing_pods, missing_workloads
+from fairlead.drivers.kubeapi import Applied, Deleted, HttpTransport, KubeClient, Replaced
+from fairlead.kube.apps import DaemonSet, Deployment
+from fairlead.kube.core import Node, Pod, Service
+
+_Kind = TypeVar("_Kind", Node, Deployment, DaemonSet, Pod)
+
+
+class NodeLine(Struct, frozen=True):
+    """A node and its address."""
+
+    name: str
+    address: str
+
+
+class ServiceLine(Struct, frozen=True):
+    """A service, its addresses, and commands or URLs that reach it."""
+
+    namespace: str
+    name: str
+    type: str
+    addresses: tuple[str, ...]
+    reach: tuple[str, ...]
+
+
+class Rollout(Struct, frozen=True, kw_only=True):
+    """What came up: the answer of `fairlead up` and `fairlead status`."""
+
+    name: str
+    seconds: float
+    nodes: tuple[NodeLine, ...]
+    services: tuple[ServiceLine, ...]
+    pods_ready: int
+    pods: int
+    kubeconfig: str
+    applied: int = 0
+    refused: tuple[Outcome, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+class _World:
+    """Nodes, workloads and pods as watches keep them, with a signal at every change."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[tuple[str, str], Node] = {}
+        self.deployments: dict[tuple[str, str], Deployment] = {}
+        self.daemon_sets: dict[tuple[str, str], DaemonSet] = {}
+        self.pods: dict[tuple[str, str], Pod] = {}
+        self.synced: set[str] = set()
+        self.changed = asyncio.Event()
+
+    async def follow(self, client: KubeClient, kind: type[_Kind], table: dict[tuple[str, str], _Kind]) -> None:
+        async for change in client.reflect(kind):
+            match change:
+                case Replaced(items):
+                    table.clear()
+                    table.update({(o.metadata.namespace, o.metadata.name): o for o in items})
+                    self.synced.add(kind.__name__)
+                case Applied(o):
+                    table[o.metadata.namespace, o.metadata.name] = o
+                case Deleted(o):
+                    table.pop((o.metadata.namespace, o.metadata.name), None)
+            self.changed.set()
+
+    def missing(self, nodes: int) -> list[str]:
+        if len(self.synced) < 4:
+            return ["the API server has not answered yet"]
+        return [
+            *missing_nodes(self.nodes.values(), nodes),
+            *missing_workloads(self.deployments.values(), self.daemon_sets.values()),
+            *missing_pods(self.pods.values()),
+        ]
+
+
+async def bring_up(
+    home: ClusterHome,
+    record: ClusterRecord,
+    manifests: Sequence[Manifest],
+    *,
+    timeout: float,
+    tell: Callable[[str], None],
+    started: float,
+) -> Rollout:
+    """Apply `manifests` to the cluster of `home` and wait, at most `timeout` seconds, until all of it is ready."""
+    deadline = time.monotonic() + timeout
+    transport = HttpTransport.from_kubeconfig(home.kubeconfig)
+    client = KubeClient(transport)
+    world = _World()
+    watches = [
+        asyncio.create_task(world.follow(client, Node, world.nodes)),
+        asyncio.create_task(world.follow(client, Deployment, world.deployments)),
+        asyncio.create_task(world.follow(client, DaemonSet, world.daemon_sets)),
+        asyncio.create_task(world.follow(client, Pod, world.pods)),
+    ]
+    try:
+        outcomes = await apply_manifests(client, manifests, tell)
+        missing = await _wait_until_ready(world, watches, record.nodes, deadline, tell)
+        services = await client.list(Service)
+    finally:
+        for watch in watches:
+            watch.cancel()
+        await asyncio.gather(*watches, return_exceptions=True)
+        await transport.close()
+    return Rollout(
+        name=home.name,
+        seconds=time.monotonic() - started,
+        nodes=tuple(sorted((_node_line(node) for node in world.nodes.values()), key=lambda line: line.name)),
+        services=tuple(describe_service(service, world.nodes.values()) for service in services.items),
+        pods=len(world.pods),
+        pods_ready=len(world.pods) - len(missing_pods(world.pods.values())),
+        kubeconfig=str(home.kubeconfig),
+        applied=sum(1 for outcome in outcomes if not outcome.refusal),
+        refused=tuple(outcome for outcome in outcomes if outcome.refusal),
+        missing=tuple(missing),
+    )
+
+
+async def _wait_until_ready(
+    world: _World, watches: list[asyncio.Task[None]], nodes: int, deadline: float, tell: Callable[[str], None]
+) -> list[str]:
+    while missing := world.missing(nodes):
+        for watch in watches:
+            if watch.done():
+                watch.result()
+        tell(f"waiting: {missing[0]}" + (f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""))
+        world.changed.clear()
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return missing
+        try:
+            await asyncio.wait_for(world.changed.wait(), min(left, 1.0))
+        except TimeoutError:
+            continue
+    return []
+
+
+def _node_line(node: Node) -> NodeLine:
+    address = next((a.address for a in node.status.addresses if a.type == "InternalIP"), "")
+    return NodeLine(node.metadata.name, address)
+
+
+def describe_service(service: Service, nodes: Iterable[Node]) -> ServiceLine:
+    """A service's addresses and, port by port, what a person would type to reach it."""
+    spec, meta = service.spec, service.metadata
+    kind = spec.type or "ClusterIP"
+    cluster_ips = tuple(ip for ip in (spec.cluster_ips or ((spec.cluster_ip,) if spec.cluster_ip else ())) if ip)
+    reach: list[str] = []
+    node_addresses = [line.address for line in sorted((_node_line(n) for n in nodes), key=lambda line: line.name)]
+    for port in spec.ports:
+        protocol = (port.protocol or "TCP").lower()
+        if port.node_port and node_addresses:
+            reach.append(f"from client: {node_addresses[0]}:{port.node_port}/{protocol} (any node)")
+        elif kind != "ExternalName":
+            reach.append(f"inside: {meta.name}.{meta.namespace}:{port.port}/{protocol}")
+    if kind == "ExternalName":
+        return ServiceLine(meta.namespace, meta.name, kind, (spec.external_name or "",), tuple(reach))
+    return ServiceLine(meta.namespace, meta.name, kind, cluster_ips, tuple(reach))
+
+
+def summary_text(rollout: Rollout) -> str:
+    """The summary as lines for a person."""
+    option = "" if rollout.name == "fairlead" else f" --name {rollout.name}"
+    lines = [
+        f"cluster {rollout.name}: {len(rollout.nodes)} nodes, {rollout.pods_ready} of {rollout.pods} pods ready "
+        f"after {rollout.seconds:.2f} s",
+        "",
+        *(f"  node {node.name:<12} {node.address}" for node in rollout.nodes),
+        "",
+    ]
+    width = max((len(f"{s.namespace}/{s.name}") for s in rollout.services), default=0)
+    for service in rollout.services:
+        head = f"  {service.namespace + '/' + service.name:<{width}}  {service.type:<12} {' '.join(service.addresses)}"
+        lines.append(head)
+        lines += [f"  {'':<{width}}    {text}" for text in service.reach]
+    lines += [f"  refused: {r.manifest} ({r.source}): {r.refusal}" for r in rollout.refused]
+    lines += [f"  not ready: {text}" for text in rollout.missing]
+    lines += [
+        "",
+        f"  export KUBECONFIG={rollout.kubeconfig}",
+        f"  fairlead exec{option} --from client -- curl -s http://NODE:NODEPORT/",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,165 @@
+"""What a cluster is made of: the processes the supervisor runs, and how each is wired to the others.
+
+Comes in: a launch plan and the API listening socket, inside the fabric's namespace. Goes out: components, each a
+name, a log file and a coroutine to run in a process of its own. The one place that knows all of them.
+"""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from fairlead.agents.node import NodeAgentConfig
+from fairlead.agents.node import main as run_node_agent
+from fairlead.cluster.apiserver import http
+from fairlead.cluster.apiserver.bootstrap import create_first_objects
+from fairlead.cluster.apiserver.engine import ApiServer
+from fairlead.cluster.apiserver.kinds.table import KINDS
+from fairlead.cluster.apiserver.log import LogRefusedError, SqliteLog
+from fairlead.cluster.apiserver.logs import LogConnector
+from fairlead.cluster.apiserver.loopback import InProcessTransport
+from fairlead.cluster.apiserver.pki import Pki
+from fairlead.cluster.apiserver.proxying import ProxyConnector
+from fairlead.cluster.controllers.main import main as run_controllers
+from fairlead.cluster.dns.app import DNS_IMAGE, dns_app, system_manifests
+from fairlead.cluster.kubelet import KubeletConfig
+from fairlead.cluster.kubelet import main as run_kubelet
+from fairlead.cluster.launch import LaunchPlan
+from fairlead.cluster.manifests import Manifest, apply_manifests
+from fairlead.cluster.standins.process import StandinsConfig
+from fairlead.cluster.standins.process import main as run_standins
+from fairlead.cluster.topology import NodeNetwork, Topology, TopologySpec
+from fairlead.drivers.kubeapi import KubeClient
+from fairlead.drivers.netns import enter_for_good
+
+API_PORT_INSIDE = 6443
+_ADMIN, _ADMINS = "kubernetes-admin", ("system:masters",)
+
+
+class Component(Struct, frozen=True, kw_only=True):
+    """A process of the cluster; `run` is called in the child."""
+
+    name: str
+    log: str
+    run: Callable[[], Coroutine[Any, Any, None]]
+    ends_in_order: bool = False
+    """Whether it is asked to end, and waited for, when the cluster ends."""
+
+
+def components_of(plan: LaunchPlan, listener: socket.socket) -> list[Component]:
+    """Build the network and the certificates, and return what is to run. Raises FairleadError with what refused."""
+    home = plan.home
+    _refuse_damaged(home.database)
+    spec = TopologySpec(nodes=plan.nodes)
+    topology = Topology.build(spec)
+    pki = Pki(home.pki)
+    write_private(
+        home.kubeconfig, pki.kubeconfig(f"https://127.0.0.1:{plan.api_port}", _ADMIN, _ADMINS, name=home.name)
+    )
+    inside = f"https://{spec.fabric_address}:{API_PORT_INSIDE}"
+    agents_config = home.pki / "agents.kubeconfig"
+    write_private(agents_config, pki.kubeconfig(inside, "system:kube-proxy", ("system:nodes",)))
+    kubelet_config = home.pki / "kubelet.kubeconfig"
+    write_private(kubelet_config, pki.kubeconfig(inside, "system:node:kubelet", ("system:nodes",)))
+    fabric_listener = _listen(str(spec.fabric_address), API_PORT_INSIDE)
+
+    def component(name: str, run: Callable[[], Coroutine[Any, Any, None]], *, ends_in_order: bool = False) -> Component:
+        return Component(name=name, log=str(home.logs / f"{name}.log"), run=run, ends_in_order=ends_in_order)
+
+    standins = home.sockets / "standins"
+    kubelet = KubeletConfig(
+        kubeconfig=kubelet_config,
+        topology=topology,
+        images=plan.images,
+        state=home.path,
+        sockets=home.sockets,
+        standins_socket=standins,
+    )
+    return [
+        component("apiserver", lambda: _serve_api(plan, pki, [listener, fabric_listener], spec), ends_in_order=True),
+        component(
+            "standins",
+            lambda: run_standins(StandinsConfig(socket_path=standins, apps={DNS_IMAGE: dns_app(agents_config)})),
+        ),
+        component("kubelet", lambda: run_kubelet(kubelet)),
+        *(component(f"agent-{node.name}", _agent(node, spec, agents_config)) for node in topology.nodes.values()),
+    ]
+
+
+def _agent(node: NodeNetwork, spec: TopologySpec, kubeconfig: Path) -> Callable[[], Coroutine[Any, Any, None]]:
+    config = NodeAgentConfig(
+        node=node.name, kubeconfig=kubeconfig, pod_prefixes=(node.pod_prefix,), service_prefix=spec.service_prefix
+    )
+
+    async def run() -> None:
+        enter_for_good(node.netns)
+        await run_node_agent(config)
+
+    return run
+
+
+async def _serve_api(plan: LaunchPlan, pki: Pki, sockets: list[socket.socket], spec: TopologySpec) -> None:
+    """The API server and the controllers until SIGTERM, which ends them with every acknowledged write on disk."""
+    log = SqliteLog(plan.home.database)
+    server = ApiServer(log, KINDS, service_ranges=(spec.service_prefix,))
+    await create_first_objects(
+        server,
+        service_address=str(spec.service_prefix.address + 1),
+        api_address=str(spec.fabric_address),
+        api_port=API_PORT_INSIDE,
+    )
+    proxy = ProxyConnector(server.get)
+    connectors = {
+        ("services", "proxy"): proxy,
+        ("pods", "proxy"): proxy,
+        ("nodes", "proxy"): proxy,
+        ("pods", "log"): LogConnector(server.get, plan.home.sockets / "kubelet"),
+    }
+    client = KubeClient(InProcessTransport(server))
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    runner = await http.start(server, sockets, pki.server_context(), connectors)
+    controllers = asyncio.create_task(run_controllers(client, root_ca=pki.authority.decode()))
+    await apply_manifests(client, [Manifest("built in", each) for each in system_manifests()], lambda _: None)
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait([controllers, stopped], return_when=asyncio.FIRST_COMPLETED)
+    if controllers.done():
+        controllers.result()
+    controllers.cancel()
+    with suppress(asyncio.CancelledError):
+        await controllers
+    await runner.cleanup()
+    await server.settle()
+    log.close()
+
+
+def _refuse_damaged(database: Path) -> None:
+    """Open and close a database that is there, so that a damaged one is refused before anything runs on it."""
+    if not database.exists():
+        return
+    try:
+        SqliteLog(database).close()
+    except LogRefusedError as error:
+        raise LogRefusedError(error.message, f"{error.remedy}; or forget it all with `fairlead up --fresh`") from error
+
+
+def _listen(address: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((address, port))
+    listener.listen(512)
+    listener.setblocking(False)
+    return listener
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file by `text`, for its owner's eyes only, in one step."""
+    draft = path.with_name(path.name + ".new")
+    draft.touch(mode=0o600)
+    draft.write_text(text)
+    draft.replace(path)

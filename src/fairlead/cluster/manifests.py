@@ -1,0 +1,121 @@
+"""Manifests into a cluster: files and folders come in, each object is created or patched, an outcome per object goes
+out.
+
+One bad object never keeps another out. Refuses to know what objects mean; the API server is the judge.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from fairlead.drivers.kubeapi import ApiError, KubeClient, PatchType
+from fairlead.kube.documents import Document, mapping_at, text_at
+from fairlead.kube.resources import Resource, find_resource
+from fairlead.kube.yamlcodec import parse_documents
+
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_SUFFIXES = (".yaml", ".yml", ".json")
+_FIRST = ("Namespace", "ServiceAccount", "IngressClass", "ConfigMap", "Secret", "NetworkPolicy", "Service")
+
+
+class Manifest(Struct, frozen=True):
+    """One object as written, and the file it was written in."""
+
+    source: str
+    document: Document
+
+    def __str__(self) -> str:
+        kind = text_at(self.document, "kind") or "object"
+        name = text_at(self.document, "metadata", "name") or text_at(self.document, "metadata", "generateName")
+        namespace = text_at(self.document, "metadata", "namespace")
+        return f"{kind} {namespace + '/' if namespace else ''}{name or '(no name)'}"
+
+
+class Outcome(Struct, frozen=True):
+    """What became of one manifest; `refusal` is empty when it is in the cluster."""
+
+    manifest: str
+    source: str
+    verb: str
+    refusal: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+def manifest_files(paths: Sequence[Path]) -> list[Path]:
+    """Every manifest file below `paths`, folders in name order. Raises FileNotFoundError for a missing path."""
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            files += sorted(entry for entry in path.rglob("*") if entry.suffix in _SUFFIXES and entry.is_file())
+        elif path.exists():
+            files.append(path)
+        else:
+            raise FileNotFoundError(str(path))
+    return files
+
+
+def read_manifests(sources: Iterable[tuple[str, str]]) -> list[Manifest]:
+    """Parse (name, text) pairs; namespaces and what others refer to come first, else the order is kept.
+
+    Raises the YAML codec's error, which names source, line and column.
+    """
+    manifests = [Manifest(name, document) for name, text in sources for document in parse_documents(text, source=name)]
+    return sorted(manifests, key=_precedence)
+
+
+def _precedence(manifest: Manifest) -> int:
+    kind = text_at(manifest.document, "kind")
+    return _FIRST.index(kind) if kind in _FIRST else len(_FIRST)
+
+
+async def apply_manifests(
+    client: KubeClient, manifests: Sequence[Manifest], tell: Callable[[str], None]
+) -> list[Outcome]:
+    """Create every object, or patch the one that is there, as `kubectl apply` does; `tell` hears of each first."""
+    outcomes: list[Outcome] = []
+    for manifest in manifests:
+        tell(f"applying {manifest}")
+        outcomes.append(await _apply(client, manifest))
+    return outcomes
+
+
+async def _apply(client: KubeClient, manifest: Manifest) -> Outcome:
+    document = manifest.document
+    api_version, kind = text_at(document, "apiVersion"), text_at(document, "kind")
+    resource = find_resource(api_version, kind)
+    if resource is None:
+        refusal = f'no matches for kind "{kind}" in version "{api_version}": this cluster does not serve it'
+        return Outcome(str(manifest), manifest.source, "refused", refusal)
+    namespace = text_at(document, "metadata", "namespace") or "default"
+    marked = _with_last_applied(document, namespace if resource.namespaced else "")
+    try:
+        verb = await _create_or_patch(client, resource, marked, namespace if resource.namespaced else "")
+    except ApiError as error:
+        return Outcome(str(manifest), manifest.source, "refused", error.message)
+    return Outcome(str(manifest), manifest.source, verb)
+
+
+def _with_last_applied(document: Document, namespace: str) -> Document:
+    """A copy that carries what was applied, so that a later `kubectl apply` knows what to remove."""
+    metadata: Document = {**mapping_at(document, "metadata")}
+    if namespace:
+        metadata["namespace"] = namespace
+    plain: Document = {**document, "metadata": metadata}
+    annotations: Document = {**mapping_at(metadata, "annotations")}
+    annotations[LAST_APPLIED] = msgspec.json.encode(plain).decode() + "\n"
+    return {**plain, "metadata": {**metadata, "annotations": annotations}}
+
+
+async def _create_or_patch(client: KubeClient, resource: Resource, document: Document, namespace: str) -> str:
+    name = text_at(document, "metadata", "name")
+    try:
+        await client.create_document(resource, document, namespace)
+    except ApiError as error:
+        if error.reason != "AlreadyExists" or not name:
+            raise
+    else:
+        return "created"
+    await client.patch_document(resource, name, namespace, document, patch_type=PatchType.STRATEGIC)
+    return "configured"
