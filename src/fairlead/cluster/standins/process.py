@@ -74,8 +74,11 @@ async def main(config: StandinsConfig) -> None:
             sessions.add(task)
             task.add_done_callback(sessions.discard)
     finally:
-        book.flush()
         listener.close()
+        for task in sessions:
+            task.cancel()
+        await asyncio.gather(*sessions, return_exceptions=True)
+        book.flush()
 
 
 class Session:

@@ -22,15 +22,20 @@ def wants_websocket(request: Request) -> bool:
 
 
 def accept(request: Request) -> bytes:
-    """The answer to an upgrade request: 101, or 400 where the handshake is incomplete."""
+    """The answer to an upgrade request: 101, or 400 where the handshake is incomplete.
+
+    Of the subprotocols a client offers it gets the first, as browsers give up without one.
+    """
     key = request.lower.get("sec-websocket-key", "")
     if request.method != "GET" or not key or "upgrade" not in request.lower.get("connection", "").lower():
         return refusal(400, "the WebSocket handshake is incomplete")
     answer = base64.b64encode(hashlib.sha1(key.encode() + _GUID).digest()).decode()
+    protocols = request.lower.get("sec-websocket-protocol", "").split(",")
+    chosen = f"Sec-WebSocket-Protocol: {protocols[0].strip()}\r\n" if protocols[0] else ""
     return (
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Accept: {answer}\r\n\r\n"
-    ).encode()
+        f"Sec-WebSocket-Accept: {answer}\r\n{chosen}\r\n"
+    ).encode("latin-1")
 
 
 def _frame(first: int, payload: bytes) -> bytes:
