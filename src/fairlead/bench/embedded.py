@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def fairlead(home: str, *words: str, stdin: str | None = None, timeout: float = 
 
 
 @contextmanager
-def cluster(*words: str, stdin: str | None = None) -> Iterator[str]:
+def cluster(*words: str, stdin: str | None = None) -> Generator[str]:
     """A detached cluster for the body; gives its home."""
     with tempfile.TemporaryDirectory() as home:
         try:

@@ -28,6 +28,7 @@ def complain(message: str, remedy: str = "") -> None:
 def answer_json(value: object) -> None:
     """Print `value` (structs, lists, scalars) as indented JSON."""
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+    sys.stdout.flush()
 
 
 class Progress:

@@ -84,7 +84,7 @@ def up(
 
     progress.step(f"booting {nodes} node{'s' if nodes > 1 else ''}")
     record = _boot(home, nodes=nodes, rules=rules, api_port=api_port, detach=detach, fresh=fresh)
-    from fairlead.cli.rollout import Rollout, bring_up
+    from fairlead.cli.rollout import bring_up, summary_text
 
     try:
         rollout = asyncio.run(bring_up(home, record, manifests, timeout=timeout, tell=progress.step, started=started))
@@ -98,8 +98,11 @@ def up(
             _end(home)
         raise
     progress.done()
-    _present(rollout, output)
-    ok = isinstance(rollout, Rollout) and not rollout.refused and not rollout.missing
+    if output is Output.JSON:
+        answer_json(rollout)
+    else:
+        print(summary_text(rollout), flush=True)
+    ok = not rollout.refused and not rollout.missing
     if detach:
         raise typer.Exit(0 if ok else EXIT_NO)
     code = _stay(home, record)
@@ -130,16 +133,6 @@ def _remembered_port(file: Path) -> int | None:
     with suppress(OSError, ValueError):
         return int(file.read_text())
     return None
-
-
-def _present(rollout: object, output: Output) -> None:
-    if output is Output.JSON:
-        answer_json(rollout)
-    else:
-        from fairlead.cli.rollout import Rollout, summary_text
-
-        assert isinstance(rollout, Rollout)
-        print(summary_text(rollout), flush=True)
 
 
 def _stay(home: ClusterHome, record: ClusterRecord) -> int:
