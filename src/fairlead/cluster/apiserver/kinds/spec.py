@@ -124,6 +124,7 @@ class KindSpec(Struct, frozen=True, kw_only=True):
     prepare_update: Callable[[Document, Document], None] = keep_both
     prepare_status: Callable[[Document, Document], None] = keep_both
     validate: Callable[[Document], list[FieldError]] = no_errors
+    validate_create: Callable[[Document], list[FieldError]] = no_errors
     validate_update: Callable[[Document, Document], list[FieldError]] = no_update_errors
     validate_status: Callable[[Document, Document], list[FieldError]] = no_update_errors
     warnings: Callable[[Document], list[str]] = no_warnings

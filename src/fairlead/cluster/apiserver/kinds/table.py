@@ -11,6 +11,14 @@ from fairlead.cluster.apiserver.kinds.defaults import basics, networking, pods, 
 from fairlead.cluster.apiserver.kinds.ending import pod_grace_seconds
 from fairlead.cluster.apiserver.kinds.quality import quality_of_service
 from fairlead.cluster.apiserver.kinds.spec import CREATE_ONLY, KindSpec, ListDocuments, Subresource
+from fairlead.cluster.apiserver.kinds.validation import basics as basics_rules
+from fairlead.cluster.apiserver.kinds.validation import endpoints as endpoint_rules
+from fairlead.cluster.apiserver.kinds.validation import networking as network_rules
+from fairlead.cluster.apiserver.kinds.validation import pods as pod_rules
+from fairlead.cluster.apiserver.kinds.validation import services as service_rules
+from fairlead.cluster.apiserver.kinds.validation import texts
+from fairlead.cluster.apiserver.kinds.validation import workloads as workload_rules
+from fairlead.cluster.apiserver.kinds.validation.fields import listed, listed_update, metadata_of
 from fairlead.kube import apps, core, discovery
 from fairlead.kube import coordination as coordination_types
 from fairlead.kube import networking as networking_types
@@ -58,6 +66,7 @@ NAMESPACE = KindSpec(
     prepare_create=basics.prepare_namespace_create,
     prepare_update=basics.prepare_namespace_update,
     prepare_status=prepare.only_status,
+    validate=listed(metadata_of(texts.dns_label)),
 )
 
 NODE = KindSpec(
@@ -74,6 +83,8 @@ NODE = KindSpec(
     default=basics.default_node,
     prepare_update=prepare.keep_status,
     prepare_status=prepare.only_status,
+    validate=listed(metadata_of(texts.dns_subdomain), basics_rules.node_rules),
+    validate_update=listed_update(basics_rules.node_update_rules),
 )
 
 POD = KindSpec(
@@ -101,6 +112,8 @@ POD = KindSpec(
     prepare_update=prepare.keep_status,
     prepare_status=prepare.only_status,
     grace_seconds=pod_grace_seconds,
+    validate=listed(metadata_of(texts.dns_subdomain), pod_rules.pod_rules),
+    validate_update=listed_update(pod_rules.pod_update_rules),
 )
 
 SERVICE = KindSpec(
@@ -120,6 +133,9 @@ SERVICE = KindSpec(
     prepare_create=services.prepare_service_create,
     prepare_update=services.prepare_service_update,
     prepare_status=prepare.only_status,
+    validate=listed(metadata_of(texts.dns_1035_label), service_rules.service_rules),
+    validate_update=listed_update(service_rules.service_update_rules),
+    warnings=service_rules.service_warnings,
 )
 
 ENDPOINTS = KindSpec(
@@ -131,6 +147,7 @@ ENDPOINTS = KindSpec(
     columns=services_columns.ENDPOINTS,
     row=services_columns.endpoints_row,
     default=networking.default_endpoints,
+    validate=listed(metadata_of(texts.dns_subdomain), endpoint_rules.endpoints_rules),
 )
 
 CONFIG_MAP = KindSpec(
@@ -140,6 +157,8 @@ CONFIG_MAP = KindSpec(
     short_names=("cm",),
     columns=basics_columns.CONFIG_MAP,
     row=basics_columns.config_map_row,
+    validate=listed(metadata_of(texts.dns_subdomain), basics_rules.config_map_rules),
+    validate_update=listed_update(basics_rules.config_map_update_rules),
 )
 
 SECRET = KindSpec(
@@ -151,6 +170,8 @@ SECRET = KindSpec(
     field_label_names=selectable.SECRET,
     field_labels=selectable.texts_of(selectable.SECRET),
     default=basics.default_secret,
+    validate=listed(metadata_of(texts.dns_subdomain), basics_rules.secret_rules),
+    validate_update=listed_update(basics_rules.secret_update_rules),
 )
 
 SERVICE_ACCOUNT = KindSpec(
@@ -160,6 +181,7 @@ SERVICE_ACCOUNT = KindSpec(
     short_names=("sa",),
     columns=basics_columns.SERVICE_ACCOUNT,
     row=basics_columns.service_account_row,
+    validate=listed(metadata_of(texts.dns_subdomain)),
 )
 
 EVENT = KindSpec(
@@ -172,6 +194,7 @@ EVENT = KindSpec(
     row=basics_columns.event_row,
     field_label_names=selectable.EVENT,
     field_labels=selectable.event_labels,
+    validate=listed(metadata_of(texts.dns_subdomain)),
 )
 
 DEPLOYMENT = KindSpec(
@@ -189,6 +212,8 @@ DEPLOYMENT = KindSpec(
     prepare_create=prepare.drop_status,
     prepare_update=prepare.keep_status,
     prepare_status=prepare.only_status_and_no_labels,
+    validate=listed(metadata_of(texts.dns_subdomain), workload_rules.deployment_rules),
+    validate_update=listed_update(workload_rules.selector_update_rules),
 )
 
 REPLICA_SET = KindSpec(
@@ -208,6 +233,8 @@ REPLICA_SET = KindSpec(
     prepare_create=prepare.drop_status,
     prepare_update=prepare.keep_status,
     prepare_status=prepare.only_status,
+    validate=listed(metadata_of(texts.dns_subdomain), workload_rules.replica_set_rules),
+    validate_update=listed_update(workload_rules.selector_update_rules),
 )
 
 DAEMON_SET = KindSpec(
@@ -225,6 +252,8 @@ DAEMON_SET = KindSpec(
     prepare_create=prepare.drop_status,
     prepare_update=prepare.keep_status,
     prepare_status=prepare.only_status,
+    validate=listed(metadata_of(texts.dns_subdomain), workload_rules.daemon_set_rules),
+    validate_update=listed_update(workload_rules.selector_update_rules),
 )
 
 ENDPOINT_SLICE = KindSpec(
@@ -235,6 +264,8 @@ ENDPOINT_SLICE = KindSpec(
     columns=services_columns.ENDPOINT_SLICE,
     row=services_columns.endpoint_slice_row,
     default=networking.default_endpoint_slice,
+    validate=listed(metadata_of(texts.dns_subdomain), endpoint_rules.endpoint_slice_rules),
+    validate_update=listed_update(endpoint_rules.endpoint_slice_update_rules),
 )
 
 LEASE = KindSpec(
@@ -245,6 +276,7 @@ LEASE = KindSpec(
     allow_unconditional_update=False,
     columns=basics_columns.LEASE,
     row=basics_columns.lease_row,
+    validate=listed(metadata_of(texts.dns_subdomain), basics_rules.lease_rules),
 )
 
 INGRESS_CLASS = KindSpec(
@@ -255,6 +287,8 @@ INGRESS_CLASS = KindSpec(
     columns=networking_columns.INGRESS_CLASS,
     row=networking_columns.ingress_class_row,
     default=networking.default_ingress_class,
+    validate=listed(metadata_of(texts.dns_subdomain), network_rules.ingress_class_rules),
+    validate_update=listed_update(network_rules.ingress_class_update_rules),
 )
 
 INGRESS = KindSpec(
@@ -271,6 +305,9 @@ INGRESS = KindSpec(
     prepare_create=prepare.drop_status,
     prepare_update=prepare.keep_status,
     prepare_status=prepare.only_status,
+    validate=listed(metadata_of(texts.dns_subdomain), network_rules.ingress_rules),
+    validate_create=listed(network_rules.ingress_create_rules),
+    warnings=network_rules.ingress_warnings,
 )
 
 NETWORK_POLICY = KindSpec(
@@ -282,6 +319,7 @@ NETWORK_POLICY = KindSpec(
     columns=networking_columns.NETWORK_POLICY,
     row=networking_columns.network_policy_row,
     default=networking.default_network_policy,
+    validate=listed(metadata_of(texts.dns_subdomain), network_rules.network_policy_rules),
 )
 
 _AUTHORIZATION = "io.k8s.api.authorization.v1"
