@@ -108,14 +108,12 @@ class Writer:
             metadata["generation"] = 1
         kind.default(document)
         kind.admit(document, None, self.listed)
-        if kind.has_status:
-            document.pop("status", None)
         kind.prepare_create(document)
         key = key_of(kind, metadata)
         if self.store.get(resource_key(kind), key) is not None:
             raise already_exists(resource, key[1])
         errors = self.allocating.allocate(kind, document, None)
-        errors = [*errors, *kind.validate(document)]
+        errors = [*errors, *kind.validate(document), *kind.validate_create(document)]
         if errors:
             raise refuse(resource, key[1], errors)
         told = (*warnings, *kind.warnings(document))
