@@ -1,6 +1,6 @@
 """The controllers together, on the real API engine in this process: what a user of kubectl would see."""
 
-from conftest import Cluster, Kubelet
+from embedded import Cluster, Kubelet
 
 from fairlead.kube.apps import Deployment, ReplicaSet
 from fairlead.kube.core import Pod, Service
