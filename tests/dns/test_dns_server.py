@@ -9,6 +9,7 @@ import pytest
 from dnslib import RR, A
 
 from fairlead.cluster.dns.answers import Zone
+from fairlead.cluster.dns.app import DnsApp
 from fairlead.cluster.dns.manifests import system_manifests
 from fairlead.cluster.dns.messages import parse_query
 from fairlead.cluster.dns.records import Records
@@ -23,14 +24,14 @@ from fairlead.net import Address, parse_address
 
 pytestmark = pytest.mark.kernel
 
+WEB = ObjectMeta(name="web", namespace="shop")
 HERE, UPSTREAM = parse_address("192.0.2.1"), parse_address("192.0.2.2")
 
 
 def records() -> Records:
     known = Records()
     known.replace_namespaces({"shop"})
-    meta = ObjectMeta(name="web", namespace="shop")
-    known.apply_service(Service(metadata=meta, spec=ServiceSpec(cluster_ip="10.96.0.5", ports=(ServicePort(port=80),))))
+    known.apply_service(Service(metadata=WEB, spec=ServiceSpec(cluster_ip="10.96.0.5", ports=(ServicePort(port=80),))))
     known.apply_service(Service(metadata=ObjectMeta(name="big", namespace="shop"), spec=ServiceSpec(cluster_ip="None")))
     external = ServiceSpec(type="ExternalName", external_name="api.example.com")
     known.apply_service(Service(metadata=ObjectMeta(name="out", namespace="shop"), spec=external))
@@ -46,15 +47,22 @@ def records() -> Records:
     return known
 
 
+def bind(netns: int) -> list[socket.socket]:
+    datagrams = open_socket(netns, socket.AF_INET, socket.SOCK_DGRAM)
+    listener = open_socket(netns, socket.AF_INET, socket.SOCK_STREAM)
+    for each in (datagrams, listener):
+        each.bind(("", 53))
+    listener.listen()
+    return [datagrams, listener]
+
+
 async def serving(upstreams: tuple[Address, ...]) -> AsyncIterator[int]:
     netns = new_namespace()
     with entered(netns):
         links = LinkSocket()
         links.apply([set_up(LOOPBACK)])
         links.close()
-    task = asyncio.create_task(serve_dns(netns, records(), Zone(server=parse_address("10.96.0.10")), upstreams))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    task = asyncio.create_task(serve_dns(bind(netns), records(), Zone(), upstreams))
     yield netns
     task.cancel()
     await asyncio.wait([task])
@@ -187,6 +195,51 @@ async def test_noise_is_survived(netns: int):
     assert refusal[:2] == b"\x12\x34"
     assert refusal[3] & 0xF == 1
     assert await dig(netns, "+short", "web.shop.svc.cluster.local") == "10.96.0.5\n"
+
+
+async def test_containers_share_one_watch_that_ends_with_the_last():
+    watches: list[asyncio.Task[None]] = []
+
+    def feed(known: Records, filled: asyncio.Event) -> "asyncio.Task[None]":
+        known.replace_services([Service(metadata=WEB, spec=ServiceSpec(cluster_ip="10.96.0.5"))])
+        filled.set()
+        watches.append(asyncio.create_task(asyncio.sleep(3600)))
+        return watches[-1]
+
+    app, said = DnsApp(feed, Zone()), list[str]()
+    spaces = [new_namespace(), new_namespace()]
+    for netns in spaces:
+        with entered(netns):
+            links = LinkSocket()
+        links.apply([set_up(LOOPBACK)])
+        links.close()
+    running = [asyncio.create_task(app(None, [(None, each) for each in bind(netns)], said.append)) for netns in spaces]
+    for netns in spaces:
+        assert await dig(netns, "+short", "web.shop.svc.cluster.local") == "10.96.0.5\n"
+    assert (len(watches), said) == (1, ["serving cluster.local"] * 2)
+    running[0].cancel()
+    await asyncio.wait({running[0]})
+    assert await dig(spaces[1], "+short", "web.shop.svc.cluster.local") == "10.96.0.5\n"
+    running[1].cancel()
+    await asyncio.wait({running[1], *watches})
+    assert watches[0].cancelled()
+    for netns in spaces:
+        os.close(netns)
+
+
+async def test_a_watch_that_breaks_ends_the_container():
+    async def broken() -> None:
+        raise ValueError("broken")
+
+    netns = new_namespace()
+    sockets = bind(netns)
+    with pytest.raises(ValueError, match="broken"):
+        await DnsApp(lambda known, filled: asyncio.create_task(broken()), Zone())(
+            None, [(None, each) for each in sockets], print
+        )
+    for each in sockets:
+        each.close()
+    os.close(netns)
 
 
 def test_the_manifests_select_their_pods():

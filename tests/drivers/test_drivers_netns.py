@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from fairlead.drivers.errors import FairleadError
-from fairlead.drivers.netns import current_namespace, entered, new_namespace, open_socket, write_sysctl
+from fairlead.drivers.netns import (
+    current_namespace,
+    enter_for_good,
+    entered,
+    namespace_of,
+    new_namespace,
+    open_socket,
+    write_sysctl,
+)
 
 pytestmark = pytest.mark.kernel
 
@@ -72,6 +80,25 @@ def test_a_socket_belongs_to_the_namespace_it_was_opened_in():
         held.close()
     os.close(first)
     os.close(second)
+
+
+def test_a_socket_tells_its_namespace():
+    fd = new_namespace()
+    with open_socket(fd, socket.AF_INET, socket.SOCK_DGRAM) as opened:
+        told = namespace_of(opened)
+    assert os.fstat(told).st_ino == os.fstat(fd).st_ino
+    os.close(told)
+    os.close(fd)
+
+
+def test_a_process_can_move_for_good():
+    fd = new_namespace()
+    child = os.fork()
+    if child == 0:
+        enter_for_good(fd)
+        os._exit(0 if here() == os.fstat(fd).st_ino else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    os.close(fd)
 
 
 def test_a_sysctl_changes_inside_only():

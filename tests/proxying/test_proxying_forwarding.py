@@ -121,6 +121,14 @@ async def test_every_method_arrives_with_its_body(cluster: Cluster, method: str)
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
+async def test_a_compressed_body_arrives_readable(cluster: Cluster):
+    sent = gzip.compress(b"some body")
+    headers = {"Content-Encoding": "gzip"}
+    async with cluster.client.post(f"{BASE}/web:http/proxy/", data=sent, headers=headers) as answer:
+        seen = await answer.json()
+    assert seen["body"] == "some body"
+
+
 async def test_head_has_no_body(cluster: Cluster):
     async with cluster.client.head(f"{BASE}/web:http/proxy/page") as answer:
         assert (answer.status, answer.content_type, await answer.read()) == (200, "text/html", b"")

@@ -6,6 +6,7 @@ connected to what. Works as root and as user 0 of a user namespace. Source: name
 """
 
 import ctypes
+import fcntl
 import os
 import socket
 from collections.abc import Generator
@@ -15,6 +16,7 @@ from pathlib import Path
 from fairlead.drivers.errors import FairleadError
 
 _CLONE_NEWNET = 0x4000_0000
+_SIOCGSKNS = 0x894C
 _CURRENT = "/proc/thread-self/ns/net"
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -79,6 +81,11 @@ def entered(fd: int) -> Generator[None]:
 def enter_for_good(fd: int) -> None:
     """Move the calling process, which must have one thread, into the namespace `fd`. Raises FairleadError."""
     _setns(fd)
+
+
+def namespace_of(opened: socket.socket) -> int:
+    """Return a new descriptor of the namespace a socket belongs to, wherever the caller is (SIOCGSKNS)."""
+    return fcntl.ioctl(opened.fileno(), _SIOCGSKNS)
 
 
 def open_socket(fd: int, family: int, kind: int, protocol: int = 0) -> socket.socket:

@@ -5,8 +5,8 @@ where logs are kept: the kubelet serves them over HTTP on a unix socket. Source:
 pkg/registry/core/pod/strategy.go, ValidatePodLogOptions in pkg/apis/core/validation/validation.go.
 """
 
-import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -18,7 +18,6 @@ from fairlead.cluster.apiserver.proxying import ProxyTarget, refusal_response
 from fairlead.cluster.apiserver.statuses import StatusError, bad_request, internal
 from fairlead.kube.documents import Document, items_at, text_at
 
-_LOOK_SECONDS = 2.0  # how often a silent log is checked for a client that has gone
 _LONGEST_REFUSAL = 4096
 _TRUE = ("1", "t", "T", "true", "True", "TRUE")
 _FALSE = ("0", "f", "F", "false", "False", "FALSE", "")
@@ -74,7 +73,7 @@ def choose_container(pod: Document, wanted: str) -> str:
 
 
 class LogConnector:
-    """Serves `pods/log` from the kubelet's unix socket."""
+    """Serves `pods/log` from the kubelet's unix socket. The HTTP server cancels it when the client has gone."""
 
     def __init__(self, get: Get, kubelet: Path) -> None:
         self._get = get
@@ -113,26 +112,11 @@ class LogConnector:
                     raise await _refusal_of(answer)
                 response = web.StreamResponse(headers={"Content-Type": "text/plain"})
                 await response.prepare(request)
-                await _copy(request, answer, response)
+                with suppress(aiohttp.ClientError):  # the kubelet ended: so does the log
+                    async for piece in answer.content.iter_any():
+                        await response.write(piece)
+                await response.write_eof()
                 return response
-
-
-async def _copy(request: web.Request, answer: aiohttp.ClientResponse, response: web.StreamResponse) -> None:
-    """Copy until the log ends or the client has gone, which nobody says while the log is silent."""
-    while True:
-        try:
-            async with asyncio.timeout(_LOOK_SECONDS):
-                piece = await answer.content.readany()
-        except TimeoutError:
-            if request.transport is None or request.transport.is_closing():
-                return
-            continue
-        except aiohttp.ClientError:
-            piece = b""  # the kubelet ended: so does the log
-        if not piece:
-            await response.write_eof()
-            return
-        await response.write(piece)
 
 
 async def _refusal_of(answer: aiohttp.ClientResponse) -> StatusError:

@@ -29,6 +29,7 @@ _HOP_BY_HOP = frozenset(  # RFC 9110 7.6.1: of one connection, not of the messag
     )
 )
 _NOT_PASSED_ON = frozenset(("authorization", "expect", "x-forwarded-uri", "x-forwarded-host", "x-forwarded-proto"))
+_DECODED = ("gzip", "deflate", "br", "zstd")  # the HTTP server has undone these by the time a body is read
 _CORS = tuple(
     f"Access-Control-{word}"
     for word in ("Allow-Credentials", "Allow-Headers", "Allow-Methods", "Allow-Origin", "Expose-Headers", "Max-Age")
@@ -126,6 +127,9 @@ def forwarded_headers(request: web.Request, uri: str) -> CIMultiDict[str]:
     named = {token.strip().lower() for token in request.headers.get("Connection", "").split(",")}
     dropped = _HOP_BY_HOP | _NOT_PASSED_ON | named
     headers = CIMultiDict((key, value) for key, value in request.headers.items() if key.lower() not in dropped)
+    if headers.get("Content-Encoding", "").lower() in _DECODED:
+        headers.popall("Content-Length", None)
+        headers.popall("Content-Encoding")
     if request.headers.get("TE", "").lower() == "trailers":
         headers["TE"] = "trailers"
     client = [*headers.popall("X-Forwarded-For", []), request.remote or ""]

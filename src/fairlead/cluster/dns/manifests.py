@@ -9,10 +9,11 @@ IMAGE = "fairlead/dns"
 """The built-in program that serves `serve_dns` in its pod."""
 NAMESPACE = "kube-system"
 SERVICE = "kube-dns"
+ADDRESS = "10.96.0.10"
 _LABELS = {"k8s-app": "kube-dns"}
 
 
-def system_manifests(address: str = "10.96.0.10", replicas: int = 2) -> list[Document]:
+def system_manifests(address: str = ADDRESS, replicas: int = 2) -> list[Document]:
     """The Deployment `coredns` and the Service `kube-dns` at `address`."""
     return [_service(address), _deployment(replicas)]
 

@@ -1,14 +1,15 @@
-"""Serves cluster DNS on port 53 of a pod's network namespace, over UDP and TCP.
+"""Serves cluster DNS on the sockets of a pod, over UDP and TCP.
 
 Comes in: queries, and the records. Goes out: replies. Names of other domains are passed to the upstream resolvers,
 where there are any, and are refused otherwise. Source: RFC 1035 4.2, RFC 7766 for TCP.
 """
 
 import asyncio
+import os
 import random
 import socket
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 
 from fairlead.cluster.dns.answers import Code, Question, Zone, answer
 from fairlead.cluster.dns.messages import (
@@ -21,7 +22,7 @@ from fairlead.cluster.dns.messages import (
     with_further,
 )
 from fairlead.cluster.dns.records import Records
-from fairlead.drivers.netns import entered, open_socket
+from fairlead.drivers.netns import entered, namespace_of, open_socket
 from fairlead.net import Address, Family
 
 PORT = 53
@@ -29,38 +30,27 @@ _IDLE_SECONDS = 10.0
 _UPSTREAM_SECONDS = 2.0
 
 
-async def serve_dns(netns: int, records: Records, zone: Zone, upstreams: Sequence[Address] = ()) -> None:
-    """Answer on port 53 of every address of the namespace `netns` until cancelled.
+async def serve_dns(
+    opened: Sequence[socket.socket], records: Records, zone: Zone, upstreams: Sequence[Address] = ()
+) -> None:
+    """Answer on `opened`, bound UDP and listening TCP sockets of one namespace, until cancelled; then close them.
 
-    Call it when the records are filled: from then on, a name that is not known does not exist. Raises OSError when the
-    port is taken.
+    Call it when the records are filled: from then on, a name that is not known does not exist. Upstream resolvers are
+    asked from the sockets' namespace.
     """
-    server = DnsServer(netns, records, zone, upstreams)
     loop = asyncio.get_running_loop()
-    datagrams, listener = _bind(netns, socket.SOCK_DGRAM), _bind(netns, socket.SOCK_STREAM)
-    listener.listen(128)
-    transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(server), sock=datagrams)
-    try:
-        streams = await asyncio.start_server(server.serve_stream, sock=listener)
-        async with streams:
-            await streams.serve_forever()
-    finally:
-        server.stop()
-        transport.close()
-        listener.close()
-
-
-def _bind(netns: int, kind: int) -> socket.socket:
-    """A socket for both families, or for IPv4 where the kernel has no IPv6."""
-    try:
-        opened, everywhere = open_socket(netns, socket.AF_INET6, kind), "::"
-        opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-    except OSError:
-        opened, everywhere = open_socket(netns, socket.AF_INET, kind), "0.0.0.0"
-    if kind == socket.SOCK_STREAM:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # in spite of connections that have just ended
-    opened.bind((everywhere, PORT))
-    return opened
+    netns = namespace_of(opened[0])
+    server = DnsServer(netns, records, zone, upstreams)
+    async with AsyncExitStack() as stack:
+        stack.callback(os.close, netns)
+        stack.callback(server.stop)
+        for each in opened:
+            if each.type == socket.SOCK_DGRAM:
+                transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(server), sock=each)
+                stack.callback(transport.close)
+            else:
+                await stack.enter_async_context(await asyncio.start_server(server.serve_stream, sock=each))
+        await loop.create_future()
 
 
 class DnsServer:
