@@ -274,11 +274,14 @@ def test_a_message_longer_than_the_limit_goes_alone(nft_socket: NftSocket) -> No
     assert len(listed(nft_socket).sets["ports"].rows or ()) == 1_000
 
 
-def test_a_large_listing_right_after_its_insertion_is_complete(nft_socket: NftSocket) -> None:
+def test_a_listing_while_the_kernel_resizes_the_set_is_complete(nft_socket: NftSocket) -> None:
     nft_socket.apply(EMPTY)
-    rows = numbered(60_000)
-    nft_socket.apply(transaction(AddElements(PORTS, rows)))
-    assert listed(nft_socket).sets["ports"].rows == {element.key: element.value for element in rows}
+    rows = numbered(98_500)
+    sent = 0
+    for end in (24_700, 49_300, 98_500):  # just past three quarters of a power of two the hash table grows
+        nft_socket.apply(transaction(AddElements(PORTS, rows[sent:end])))
+        sent = end
+        assert listed(nft_socket).sets["ports"].rows == {element.key: element.value for element in rows[:end]}
 
 
 def test_a_set_with_too_many_rows_is_listed_without_them(nft_socket: NftSocket) -> None:

@@ -9,6 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from typing import Self
 
 from fairlead.drivers.errors import FairleadError
 from fairlead.drivers.netlink.nfreplies import Reply, iter_replies
@@ -76,7 +77,7 @@ class NftSocket:
         """The bytes of messages that one batch may hold."""
         self._sequence = 0
 
-    def __enter__(self) -> "NftSocket":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
