@@ -55,8 +55,8 @@ def test_a_list_carries_its_revision() -> None:
 
 
 def test_every_kind_is_found_by_what_manifests_call_it() -> None:
-    for cls, resource in RESOURCES.items():
-        assert find_resource(resource.api_version, cls.__name__) == resource
+    for resource in RESOURCES.values():
+        assert find_resource(resource.api_version, resource.kind) == resource
     assert find_resource("v1", "Widget") is None
 
 
