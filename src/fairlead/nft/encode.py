@@ -72,6 +72,20 @@ def encode_transaction(transaction: Transaction) -> Iterator[Message]:
 
 def _encode_command(table: bytes, index: int, command: Command) -> Iterator[Message]:  # noqa: PLR0912
     match command:
+        case AddElements(target, elements):
+            head = table + name(2, target.name)
+            for part in _parts(target, elements):
+                yield Message(MessageType.NEW_ELEMENT, CREATE, head + nest(3, encode_elements(target, part)), index)
+        case DeleteElements(target, elements):
+            head = table + name(2, target.name)
+            for part in _parts(target, elements):
+                yield Message(MessageType.DELETE_ELEMENT, 0, head + nest(3, encode_keys(target, part)), index)
+        case ReplaceElements(target, elements):
+            head = table + name(2, target.name)
+            for part in _parts(target, elements):
+                yield Message(MessageType.DELETE_ELEMENT, 0, head + nest(3, encode_keys(target, part)), index)
+                body = head + nest(3, encode_elements(target, part))
+                yield Message(MessageType.NEW_ELEMENT, CREATE, body, index, True)
         case AddTable():
             yield Message(MessageType.NEW_TABLE, CREATE, table + number(2, 0), index)
         case DeleteTable():
@@ -93,20 +107,6 @@ def _encode_command(table: bytes, index: int, command: Command) -> Iterator[Mess
             yield Message(MessageType.DELETE_SET, 0, table + name(2, removed), index)
         case FlushSet(flushed):
             yield Message(MessageType.DELETE_ELEMENT, 0, table + name(2, flushed), index)
-        case AddElements(target, elements):
-            head = table + name(2, target.name)
-            for part in _parts(target, elements):
-                yield Message(MessageType.NEW_ELEMENT, CREATE, head + nest(3, encode_elements(target, part)), index)
-        case DeleteElements(target, elements):
-            head = table + name(2, target.name)
-            for part in _parts(target, elements):
-                yield Message(MessageType.DELETE_ELEMENT, 0, head + nest(3, encode_keys(target, part)), index)
-        case ReplaceElements(target, elements):
-            head = table + name(2, target.name)
-            for part in _parts(target, elements):
-                yield Message(MessageType.DELETE_ELEMENT, 0, head + nest(3, encode_keys(target, part)), index)
-                body = head + nest(3, encode_elements(target, part))
-                yield Message(MessageType.NEW_ELEMENT, CREATE, body, index, True)
         case _:
             assert_never(command)
 

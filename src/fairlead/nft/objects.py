@@ -114,9 +114,16 @@ class Element(Struct, frozen=True, gc=False):
 
 def key_length(target: AnySet) -> int:
     """Return the length of a packed key, in bytes."""
-    return sum(field.width for field in target.key)
+    return _width(target.key)
 
 
 def value_length(target: Map) -> int:
     """Return the length of a packed value, in bytes."""
-    return sum(field.width for field in target.value)
+    return _width(target.value)
+
+
+def _width(fields: tuple[Field, ...]) -> int:
+    width = 0
+    for field in fields:
+        width += field.width
+    return width

@@ -6,7 +6,8 @@ know any frontend: their number changes rows, never this. The rules are those of
 """
 
 import sys
-from enum import Enum
+from enum import IntEnum
+from typing import assert_never
 
 from fairlead.model import Masquerade as MasqueradeClass
 from fairlead.net import Family, Prefix, Protocol
@@ -60,19 +61,25 @@ _CT_STATUS_DNAT = 32
 _ALL_BITS = 0xFFFFFFFF
 
 
-class ChainClass(Enum):
-    """The three ways into a width: the name's first word, by whose packets are masqueraded."""
+class ChainClass(IntEnum):
+    """The three ways into a width, by whose packets are masqueraded; the name in small letters begins the chain's."""
 
-    PICK = "pick"
-    CLUSTER = "cluster"
-    EXTERNAL = "external"
+    PICK = 0
+    CLUSTER = 1
+    EXTERNAL = 2
 
 
-CLASS_OF: dict[MasqueradeClass, ChainClass] = {
-    MasqueradeClass.NEVER: ChainClass.PICK,
-    MasqueradeClass.UNLESS_LOCAL_POD: ChainClass.CLUSTER,
-    MasqueradeClass.ALWAYS: ChainClass.EXTERNAL,
-}
+def class_of(masquerade: MasqueradeClass) -> ChainClass:
+    """Return the way that masquerades so."""
+    match masquerade:
+        case MasqueradeClass.UNLESS_LOCAL_POD:
+            return ChainClass.CLUSTER
+        case MasqueradeClass.ALWAYS:
+            return ChainClass.EXTERNAL
+        case MasqueradeClass.NEVER:
+            return ChainClass.PICK
+        case _:
+            assert_never(masquerade)
 
 
 class ServiceLayout:
@@ -223,7 +230,7 @@ class ServiceLayout:
 
 def chain_name(way: ChainClass, width: int) -> str:
     """Return the name of the chain of a class and width, such as `cluster-3`."""
-    return f"{way.value}-{width}"
+    return f"{way.name.lower()}-{width}"
 
 
 def width_verdict(way: ChainClass, width: int) -> Verdict:

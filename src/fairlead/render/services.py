@@ -20,7 +20,7 @@ from fairlead.nft.transactions import Command, Transaction
 from fairlead.nft.verdicts import DROP, Verdict, goto
 from fairlead.render.service_bytes import INDEXES, PORTS, leading_bytes, pack_backend, pack_frontend
 from fairlead.render.service_changes import Chosen, ServiceChanges
-from fairlead.render.service_layout import CLASS_OF, REFUSE, TABLE, ServiceLayout, chain_name, width_verdict
+from fairlead.render.service_layout import REFUSE, TABLE, ServiceLayout, chain_name, class_of, width_verdict
 from fairlead.render.tallies import Tally
 
 _REFUSED_BY: dict[Refusal, Verdict] = {Refusal.REJECT: goto(REFUSE), Refusal.DROP: DROP}
@@ -149,7 +149,7 @@ class ServiceRows:
         if not frontend.backends:
             return Placed((), _REFUSED_BY[frontend.when_empty], None)
         backends = arrange_backends(old.backends, frontend.backends) if old else frontend.backends
-        chosen = (CLASS_OF[frontend.masquerade], len(backends))
+        chosen = (class_of(frontend.masquerade), len(backends))
         verdict = self._verdicts.get(chosen)
         if verdict is None:
             verdict = self._verdicts[chosen] = width_verdict(*chosen)
