@@ -46,6 +46,12 @@ def _connect() -> list[Measurement]:
     return connect()
 
 
+def _network() -> list[Measurement]:
+    from fairlead.bench.network import network
+
+    return network()
+
+
 BENCHMARKS: dict[str, Callable[[], list[Measurement]]] = {
     "boot": _boot,
     "memory": _memory,
@@ -53,6 +59,7 @@ BENCHMARKS: dict[str, Callable[[], list[Measurement]]] = {
     "program": _program,
     "change": _change,
     "connect": _connect,
+    "network": _network,
 }
 
 
