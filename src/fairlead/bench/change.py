@@ -94,7 +94,8 @@ async def _measure(services: int, endpoints: int, changes: int) -> dict[str, flo
             assert line, "the agent ended before it had programmed anything"
         figures["program_s"] = time.perf_counter() - started
         sys.stderr.write(line.decode())
-        draining = asyncio.create_task(agent.stderr.read())
+        draining = asyncio.create_task(_pass_on(agent.stderr))
+        await asyncio.wait_for(server.watched.wait(), 60)
         commits = _subscribe()
         latencies = [await _one_change(server, commits, number) for number in range(changes)]
         if latencies:
@@ -106,6 +107,13 @@ async def _measure(services: int, endpoints: int, changes: int) -> dict[str, flo
         await draining
     serving.close()
     return figures
+
+
+async def _pass_on(stream: asyncio.StreamReader) -> None:
+    """Show what the agent says, but for its thousand lines of success."""
+    async for line in stream:
+        if b"event=programmed" not in line:
+            sys.stderr.write(line.decode())
 
 
 def _import_seconds() -> float:

@@ -27,6 +27,7 @@ class FakeServer:
             "nodes": _listed("v1", "NodeList", [_node()]),
         }
         self._watches: list[asyncio.StreamWriter] = []
+        self.watched = asyncio.Event()
 
     def replaced_endpoint(self, number: int) -> bytes:
         """A watch event in which the first endpoint of a service has got another address, as when a pod is replaced."""
@@ -51,6 +52,7 @@ class FakeServer:
                 writer.write(_HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
                 if kind == "endpointslices":
                     self._watches.append(writer)
+                    self.watched.set()
             else:
                 body = self._lists[kind]
                 writer.write(_HEAD + f"Content-Length: {len(body)}\r\n\r\n".encode() + body)

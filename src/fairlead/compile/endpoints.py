@@ -6,8 +6,8 @@ facts. This is what an agent keeps of a slice: a tenth of the object. Source: k/
 
 from msgspec import Struct
 
-from fairlead.kube.discovery import SERVICE_NAME_LABEL, EndpointSlice
-from fairlead.net import Address, Port, Protocol, parse_address, parse_protocol
+from fairlead.kube.discovery import SERVICE_NAME_LABEL, EndpointSlice, EndpointSliceOutline
+from fairlead.net import Address, Family, Port, Protocol, parse_address
 
 
 class EndpointFacts(Struct, frozen=True, gc=False):
@@ -20,32 +20,55 @@ class EndpointFacts(Struct, frozen=True, gc=False):
 
 
 class SliceEndpoints(Struct, frozen=True):
-    """One slice; `ports` leads from (port name, protocol) to the number, which may differ from slice to slice."""
+    """One slice; `ports` leads from (port name, protocol) to the number, which may differ from slice to slice.
+
+    `family` is None where the addresses are names (type FQDN).
+    """
 
     service: str
+    family: Family | None
     ports: dict[tuple[str, Protocol], Port]
     endpoints: tuple[EndpointFacts, ...]
 
 
-def compile_slice(piece: EndpointSlice, node: str) -> SliceEndpoints:
+def compile_slice(piece: EndpointSlice | EndpointSliceOutline, node: str) -> SliceEndpoints:
     """Return the slice's endpoints as seen from `node`, in their order.
 
     Absent conditions count as ready, serving and not terminating. Only the first address of an endpoint is used. Ports
-    without a name or number, and addresses that are none (as in slices of type FQDN), are left out.
+    without a number, and addresses that are none (as in slices of type FQDN), are left out.
     """
     ports: dict[tuple[str, Protocol], Port] = {}
     for port in piece.ports:
-        if port.port:
-            ports[port.name or "", parse_protocol(port.protocol or "TCP")] = Port(port.port)
+        protocol = Protocol.__members__.get(port.protocol or "TCP")
+        if port.port and protocol is not None:
+            ports[port.name or "", protocol] = Port(port.port)
     endpoints: list[EndpointFacts] = []
-    if piece.address_type != "FQDN":
-        for endpoint in piece.endpoints:
-            conditions = endpoint.conditions
-            ready = conditions.ready is not False
-            terminating = conditions.terminating is True
-            serving = conditions.serving if conditions.serving is not None else ready
-            if endpoint.addresses and (ready or serving):
-                address = parse_address(endpoint.addresses[0])
-                local = endpoint.node_name == node
-                endpoints.append(EndpointFacts(address, ready, serving and terminating, local))
-    return SliceEndpoints(piece.metadata.labels.get(SERVICE_NAME_LABEL, ""), ports, tuple(endpoints))
+    family = Family.__members__.get(piece.address_type.upper())
+    parse = parse_ipv4 if family is Family.IPV4 else parse_ipv6
+    for endpoint in piece.endpoints if family else ():
+        conditions = endpoint.conditions
+        ready = conditions.ready is not False
+        draining = conditions.terminating is True and conditions.serving is not False
+        if endpoint.addresses and (ready or draining):
+            address = parse(endpoint.addresses[0])
+            if address is not None:
+                endpoints.append(EndpointFacts(address, ready, draining, endpoint.node_name == node))
+    return SliceEndpoints(piece.metadata.labels.get(SERVICE_NAME_LABEL, ""), family, ports, tuple(endpoints))
+
+
+def parse_ipv4(text: str) -> Address | None:
+    """The address, or None where `text` is no dotted IPv4 address; quick, for there may be a million of them."""
+    try:
+        packed = bytes(map(int, text.split(".")))
+    except ValueError:
+        return None
+    return Address(packed) if len(packed) == 4 else None
+
+
+def parse_ipv6(text: str) -> Address | None:
+    """The address, or None where `text` is no IPv6 address."""
+    try:
+        address = parse_address(text)
+    except ValueError:
+        return None
+    return address if len(address.packed) == 16 else None

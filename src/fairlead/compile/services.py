@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
-from fairlead.compile.endpoints import EndpointFacts, SliceEndpoints
+from fairlead.compile.endpoints import EndpointFacts, SliceEndpoints, parse_ipv4, parse_ipv6
 from fairlead.kube.core import Service, ServicePort
 from fairlead.model import Backend, Finding, Frontend, FrontendKey, Masquerade, Origin, Refusal, Severity
-from fairlead.net import Address, Family, Port, Protocol, parse_address, parse_protocol
+from fairlead.net import Address, Family, Port, Protocol, parse_protocol
 
 PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
 
@@ -52,14 +52,13 @@ def _compile_port(
 ) -> Iterator[Frontend]:
     spec = service.spec
     protocol = parse_protocol(port.protocol)
-    facts = dict(_endpoints_of(port.name, protocol, slices, family))
+    facts = _endpoints_of(port.name, protocol, slices, family)
     everywhere = _choose(facts, only_local=False)
     internal = _choose(facts, only_local=True) if spec.internal_traffic_policy == "Local" else everywhere
     local = spec.external_traffic_policy == "Local"
     external = _choose(facts, only_local=True) if local else everywhere
 
-    def frontend(text: str | Address, number: int, choice: _Choice, masquerade: Masquerade, field: str) -> Frontend:
-        address = text if isinstance(text, Address) else parse_address(text)
+    def frontend(address: Address, number: int, choice: _Choice, masquerade: Masquerade, field: str) -> Frontend:
         return Frontend(
             key=FrontendKey(address, protocol, Port(number)),
             backends=choice.backends,
@@ -69,64 +68,52 @@ def _compile_port(
         )
 
     where = f"spec.ports[{index}]"
-    for ip in _of_family(spec.cluster_ips or (spec.cluster_ip,), family):
-        yield frontend(ip, port.port, internal, Masquerade.UNLESS_LOCAL_POD, f"{where}.port")
+    for _, address in _addresses(spec.cluster_ips or (spec.cluster_ip,), family):
+        yield frontend(address, port.port, internal, Masquerade.UNLESS_LOCAL_POD, f"{where}.port")
     outside = Masquerade.NEVER if local else Masquerade.ALWAYS
     if port.node_port:
         for address in node.addresses:
             if address.family is family:
                 yield frontend(address, port.node_port, external, outside, f"{where}.nodePort")
-    for number, ip in enumerate(spec.external_ips):
-        if _is_of(ip, family):
-            yield frontend(ip, port.port, external, outside, f"spec.externalIPs[{number}]")
+    for number, address in _addresses(spec.external_ips, family):
+        yield frontend(address, port.port, external, outside, f"spec.externalIPs[{number}]")
     if spec.type == "LoadBalancer" and not spec.load_balancer_source_ranges:
-        for number, ingress in enumerate(service.status.load_balancer.ingress):
-            if ingress.ip and ingress.ip_mode in (None, "VIP") and _is_of(ingress.ip, family):
-                field = f"status.loadBalancer.ingress[{number}].ip"
-                yield frontend(ingress.ip, port.port, external, outside, field)
+        virtual = (each.ip if each.ip_mode in (None, "VIP") else "" for each in service.status.load_balancer.ingress)
+        for number, address in _addresses(virtual, family):
+            yield frontend(address, port.port, external, outside, f"status.loadBalancer.ingress[{number}].ip")
 
 
 def _endpoints_of(
     name: str, protocol: Protocol, slices: Sequence[SliceEndpoints], family: Family
-) -> Iterator[tuple[Backend, EndpointFacts]]:
-    """Every endpoint behind a port name; of doubles, the one that is not terminating comes last."""
-    later: list[tuple[Backend, EndpointFacts]] = []
+) -> dict[Backend, EndpointFacts]:
+    """Every endpoint behind a port name; of doubles, one that is not terminating."""
+    facts: dict[Backend, EndpointFacts] = {}
+    add = facts.setdefault
     for piece in slices:
         port = piece.ports.get((name, protocol))
-        if port is None:
+        if port is None or piece.family is not family:
             continue
         for endpoint in piece.endpoints:
-            if endpoint.address.family is not family:
-                continue
-            pair = (Backend(endpoint.address, port), endpoint)
-            if endpoint.draining:
-                yield pair
-            else:
-                later.append(pair)
-    yield from later
+            backend = Backend(endpoint.address, port)
+            if add(backend, endpoint).draining:
+                facts[backend] = endpoint
+    return facts
 
 
 def _choose(facts: dict[Backend, EndpointFacts], *, only_local: bool) -> _Choice:
     """Ready endpoints, or serving and terminating ones when none is ready (KEP-1669), here or everywhere."""
-    ready: list[Backend] = []
-    draining: list[Backend] = []
-    for backend, endpoint in facts.items():
-        if only_local and not endpoint.local:
-            continue
-        if endpoint.ready:
-            ready.append(backend)
-        elif endpoint.draining:
-            draining.append(backend)
-    usable = any(endpoint.ready or endpoint.draining for endpoint in facts.values()) if only_local else False
-    return _Choice(tuple(sorted(ready or draining)), Refusal.DROP if usable else Refusal.REJECT)
+    near = {backend: endpoint for backend, endpoint in facts.items() if endpoint.local} if only_local else facts
+    chosen = [backend for backend, endpoint in near.items() if endpoint.ready] or near
+    return _Choice(tuple(sorted(chosen)), Refusal.DROP if only_local and facts else Refusal.REJECT)
 
 
-def _of_family(texts: Iterable[str], family: Family) -> list[str]:
-    return [text for text in texts if _is_of(text, family)]
-
-
-def _is_of(text: str, family: Family) -> bool:
-    return text not in ("", "None") and (":" in text) == (family is Family.IPV6)
+def _addresses(texts: Iterable[str], family: Family) -> Iterator[tuple[int, Address]]:
+    """The addresses of one family among `texts`, with their places; others, and what is no address, are left out."""
+    parse = parse_ipv4 if family is Family.IPV4 else parse_ipv6
+    for number, text in enumerate(texts):
+        address = parse(text)
+        if address is not None:
+            yield number, address
 
 
 def _findings(service: Service) -> Iterator[Finding]:

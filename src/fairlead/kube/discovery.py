@@ -6,7 +6,7 @@ from fairlead.kube.meta import KubeObject, ObjectReference
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
 
-class EndpointConditions(Wire, frozen=True):
+class EndpointConditions(Wire, frozen=True, gc=False):
     """Absent means: ready yes, serving as ready, terminating no."""
 
     ready: bool | None = None
@@ -39,7 +39,7 @@ class Endpoint(Wire, frozen=True):
     hints: EndpointHints | None = None
 
 
-class SlicePort(Wire, frozen=True):
+class SlicePort(Wire, frozen=True, gc=False):
     """A port all endpoints of the slice have (EndpointPort of discovery/v1)."""
 
     name: str | None = None
@@ -53,4 +53,20 @@ class EndpointSlice(KubeObject, frozen=True):
 
     address_type: str = ""
     endpoints: tuple[Endpoint, ...] = ()
+    ports: tuple[SlicePort, ...] = ()
+
+
+class EndpointOutline(Wire, frozen=True, gc=False):
+    """What a service proxy needs of an endpoint."""
+
+    addresses: tuple[str, ...] = ()
+    conditions: EndpointConditions = EndpointConditions()
+    node_name: str | None = None
+
+
+class EndpointSliceOutline(KubeObject, frozen=True):
+    """An EndpointSlice read without what a service proxy does not need: a million endpoints must fit."""
+
+    address_type: str = ""
+    endpoints: tuple[EndpointOutline, ...] = ()
     ports: tuple[SlicePort, ...] = ()

@@ -20,7 +20,7 @@ from fairlead.kube.core import (
     Service,
     ServiceAccount,
 )
-from fairlead.kube.discovery import EndpointSlice
+from fairlead.kube.discovery import EndpointSlice, EndpointSliceOutline
 from fairlead.kube.meta import KubeObject
 from fairlead.kube.networking import Ingress, IngressClass, NetworkPolicy
 
@@ -72,6 +72,7 @@ RESOURCES: dict[type[KubeObject], Resource] = {
     DaemonSet: Resource("apps", "v1", "DaemonSet", "daemonsets", True),
     Lease: Resource("coordination.k8s.io", "v1", "Lease", "leases", True),
     EndpointSlice: Resource("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", True),
+    EndpointSliceOutline: Resource("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", True),
     IngressClass: Resource("networking.k8s.io", "v1", "IngressClass", "ingressclasses", False),
     Ingress: Resource("networking.k8s.io", "v1", "Ingress", "ingresses", True),
     NetworkPolicy: Resource("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", True),

@@ -14,7 +14,7 @@ from fairlead.compile.endpoints import SliceEndpoints, compile_slice
 from fairlead.compile.services import NodeFacts, compile_service
 from fairlead.drivers.kubeapi import Applied, Change, Deleted, Replaced
 from fairlead.kube.core import Node, Service
-from fairlead.kube.discovery import SERVICE_NAME_LABEL, EndpointSlice
+from fairlead.kube.discovery import SERVICE_NAME_LABEL, EndpointSlice, EndpointSliceOutline
 from fairlead.model import Finding, Frontend, FrontendKey, Severity
 from fairlead.net import Address, Family, parse_address
 
@@ -84,7 +84,7 @@ class NodeMachine:
                 self._services.pop(key, None)
                 self._dirty.add(key)
 
-    def take_slices(self, change: Change[EndpointSlice]) -> None:
+    def take_slices(self, change: Change[EndpointSlice] | Change[EndpointSliceOutline]) -> None:
         """Note a change of EndpointSlices."""
         match change:
             case Replaced(items):
@@ -175,7 +175,7 @@ class NodeMachine:
             findings.append(Finding(Severity.ERROR, origin, message, "give one of the two another address or port"))
         return claims[first]
 
-    def _put_slice(self, piece: EndpointSlice) -> None:
+    def _put_slice(self, piece: EndpointSlice | EndpointSliceOutline) -> None:
         key = piece.metadata.namespace, piece.metadata.name
         compiled = compile_slice(piece, self._facts.name)
         old = self._slices.get(key)

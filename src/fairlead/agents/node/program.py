@@ -16,11 +16,12 @@ from typing import TypeVar
 from msgspec import Struct
 
 from fairlead.agents.node.machine import NodeMachine
+from fairlead.drivers.collection import collection_paused, settle_memory
 from fairlead.drivers.errors import FairleadError
 from fairlead.drivers.kubeapi import ApiError, Change, HttpTransport, KubeClient
 from fairlead.drivers.netlink.nftables import NftError, NftSocket, open_nft_socket
 from fairlead.kube.core import Node, Service
-from fairlead.kube.discovery import EndpointSlice
+from fairlead.kube.discovery import EndpointSliceOutline
 from fairlead.model import Finding
 from fairlead.net import Family, Prefix, parse_prefix
 from fairlead.nft.transactions import Transaction
@@ -28,7 +29,7 @@ from fairlead.render.service_layout import TABLE
 from fairlead.render.services import ServiceRows
 
 _RETRY_SECONDS = 1.0
-T = TypeVar("T", Service, EndpointSlice, Node)
+T = TypeVar("T", Service, EndpointSliceOutline, Node)
 
 
 class NodeAgentConfig(Struct, frozen=True, kw_only=True):
@@ -77,7 +78,7 @@ class NodeAgent:
         """Follow and program for ever."""
         client, machine = self._client, self._machine
         services = client.reflect(Service, labels="!service.kubernetes.io/service-proxy-name", told=_tell)
-        slices = client.reflect(EndpointSlice, labels="!service.kubernetes.io/headless", told=_tell)
+        slices = client.reflect(EndpointSliceOutline, labels="!service.kubernetes.io/headless", told=_tell)
         nodes = client.reflect(Node, fields=f"metadata.name={self._config.node}", told=_tell)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow(services, machine.take_services))
@@ -87,7 +88,9 @@ class NodeAgent:
 
     async def _follow(self, changes: AsyncIterable[Change[T]], take: Callable[[Change[T]], None]) -> None:
         async for change in changes:
-            take(change)
+            with collection_paused():
+                take(change)
+            del change  # a list of everything is large, and the next change may be long in coming
             self._news.set()
 
     def _take_nodes(self, change: Change[Node]) -> None:
@@ -108,8 +111,12 @@ class NodeAgent:
             await asyncio.sleep(0)  # let the watches hand over what already lies in their buffers
             if not self._machine.synced or (self._rows is not None and not self._machine.pending):
                 continue
+            first = self._rows is None
             try:
-                self._round()
+                with collection_paused():
+                    self._round()
+                if first:
+                    settle_memory()
             except NftError as error:
                 log(event="refused", error=str(error))
                 await self._recover()
@@ -140,18 +147,18 @@ class NodeAgent:
     def _begin(self) -> Transaction:
         """The transaction from what the kernel holds, perhaps of an earlier life, to every frontend there is."""
         rows = self._rows = ServiceRows(Family.IPV4, self._pod_prefixes, self._config.service_prefix)
-        everything = rows.replace(self._machine.frontends())
+        bare, everything = rows.base(), rows.replace(self._machine.frontends())
         listed = self._nft.list_table(everything.family, TABLE)
         if listed is not None:
             return rows.adopt(listed)
-        self._nft.apply(rows.base())
+        self._nft.apply(bare)
         return everything
 
     async def _recover(self) -> None:
         """Read the kernel's state again and apply the difference until it is taken; rows in place stay in place."""
         rows = self._rows
         assert rows is not None
-        family = rows.base().family
+        family = rows.replace({}).family
         while True:
             try:
                 self._nft.apply(rows.adopt(self._nft.list_table(family, TABLE)))

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar, cast
 import msgspec
 from msgspec import Struct
 
+from fairlead.drivers.collection import collection_paused
 from fairlead.kube.meta import KubeObject
 
 T = TypeVar("T", bound=KubeObject)
@@ -51,5 +52,6 @@ def decode_view(cls: type[T], body: bytes | msgspec.Raw) -> T:
 
 def decode_list(cls: type[T], body: bytes) -> tuple[tuple[T, ...], str]:
     """The items of a list and its resourceVersion."""
-    listing = cast("_Listing[T]", _decode(_Listing[cls], body))
+    with collection_paused():
+        listing = cast("_Listing[T]", _decode(_Listing[cls], body))
     return listing.items, listing.metadata.resource_version
