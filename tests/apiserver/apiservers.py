@@ -1,10 +1,12 @@
 """Engines and servers for the tests of the API server: in memory, or on a socket of 127.0.0.1."""
 
+import asyncio
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -55,7 +57,7 @@ class Api:
         accept: str = "",
     ) -> Answer:
         path, _, text = path.partition("?")
-        query = tuple((pair.partition("=")[0], pair.partition("=")[2]) for pair in text.split("&") if pair)
+        query = tuple(parse_qsl(text, keep_blank_values=True))
         raw = body if isinstance(body, bytes) else b"" if body is None else msgspec.json.encode(body)
         sent = {"Content-Type": kind, "Accept": accept, **(headers or {})}
         answer = await self.server.handle(
@@ -67,7 +69,7 @@ class Api:
     async def watch(self, path: str, accept: str = "") -> WatchStream:
         path, _, text = path.partition("?")
         query = [("watch", "true")]
-        query += [(pair.partition("=")[0], pair.partition("=")[2]) for pair in text.split("&") if pair]
+        query += parse_qsl(text, keep_blank_values=True)
         sent = {"Accept": accept}
         answer = await self.server.handle(ApiRequest(method="GET", path=path, query=tuple(query), headers=sent), ADMIN)
         assert isinstance(answer, WatchStream), answer
@@ -76,8 +78,6 @@ class Api:
 
 async def lines(stream: WatchStream, count: int) -> list[Any]:
     """Return the next events of a watch, at least `count` of them."""
-    import asyncio
-
     found: list[Any] = []
     async with asyncio.timeout(5):
         while len(found) < count:
@@ -96,7 +96,7 @@ async def engine(log: Log | None = None) -> ApiServer:
 
 
 @asynccontextmanager
-async def served(folder: Path, log: Log | None = None) -> AsyncIterator[tuple[ApiServer, str, Pki]]:
+async def served(folder: Path, log: Log | None = None) -> AsyncGenerator[tuple[ApiServer, str, Pki]]:
     """Serve an engine on a port of 127.0.0.1; yield it, its URL and its certificates."""
     server = await engine(log)
     pki = Pki(folder / "pki")

@@ -112,6 +112,12 @@ class SqliteLog:
                 run("ROLLBACK")
             raise self._refusal(error) from error
 
+    def limit_pages(self, pages: int) -> int:
+        """Let the file grow to so many pages and no further, the present size at least; return the limit before."""
+        before = int(self._connection.execute("PRAGMA max_page_count").fetchone()[0])
+        self._connection.execute(f"PRAGMA max_page_count = {int(pages)}")
+        return before
+
     def close(self) -> None:
         """Fold the log into the file and release it."""
         self._connection.close()

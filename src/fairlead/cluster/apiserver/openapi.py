@@ -1,7 +1,7 @@
 """The OpenAPI v3 routes: an index, and documents whose URLs name their content.
 
 In: path, query and headers. Out: answers that clients may keep for a year, since another content has another URL.
-The documents are the kinds' (k8s.io/kube-openapi/pkg/handler3). There is no v2: a 404 says so.
+The documents are the kinds' (k8s.io/kube-openapi/pkg/handler3). Version 2 is there and empty.
 """
 
 from collections.abc import Mapping
@@ -12,6 +12,11 @@ from fairlead.cluster.apiserver.statuses import no_such_path, not_acceptable
 from fairlead.drivers.kubeapi.transport import ApiResponse
 
 _ROOT = "/openapi/v3"
+_V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+_V2_ASKED = (_V2_PROTOBUF, "application/com.github.proto-openapi.spec.v2@v1.0+protobuf")
+_EMPTY_V2 = b"\x0a\x032.0\x12\x15\x0a\x0aKubernetes\x12\x07v1.33.4"
+"""The gnostic Document of a swagger 2.0 that defines nothing: fields swagger (1) and info (2: title 1, version 2)."""
+
 _YEAR = 365 * 24 * 3600
 _ACCEPTED = ("*/*", "application/*", JSON)
 
@@ -20,6 +25,8 @@ def openapi_answer(path: str, query: Mapping[str, str], headers: Mapping[str, st
     """Answer a GET below /openapi; raise 404 or 406."""
     from fairlead.cluster.apiserver.kinds.openapi import openapi_hash, openapi_index, openapi_v3
 
+    if path == "/openapi/v2":
+        return _v2(headers.get("accept", ""))
     if path != _ROOT and not path.startswith(_ROOT + "/"):
         raise no_such_path()
     accept = headers.get("accept", "")
@@ -41,3 +48,17 @@ def openapi_answer(path: str, query: Mapping[str, str], headers: Mapping[str, st
     if digest in headers.get("if-none-match", ""):
         return ApiResponse(304, tags)
     return ApiResponse(200, {"Content-Type": JSON, **tags}, body)
+
+
+def _v2(accept: str) -> ApiResponse:
+    """Answer in v2 that nothing is defined there.
+
+    kubectl asks for it when v3 does not know a kind, and then leaves validation to the server. Without this answer it
+    would report a failed download in place of the unknown kind.
+    """
+    if any(media in _V2_ASKED for media, _ in clauses(accept)):
+        return ApiResponse(200, {"Content-Type": _V2_PROTOBUF, "Vary": "Accept"}, _EMPTY_V2)
+    if accept and not any(media in _ACCEPTED for media, _ in clauses(accept)):
+        raise not_acceptable([JSON, _V2_PROTOBUF])
+    body = b'{"swagger":"2.0","info":{"title":"Kubernetes","version":"v1.33.4"},"paths":{},"definitions":{}}'
+    return ApiResponse(200, {"Content-Type": JSON, "Vary": "Accept"}, body)

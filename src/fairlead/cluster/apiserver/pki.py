@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from msgspec import Struct
 
+from fairlead.drivers.errors import FairleadError
+
 SERVER_NAMES = (
     "localhost",
     "kubernetes",
@@ -57,8 +59,11 @@ class Pki:
         """Load the authority from the folder, or make it. Other certificates fall with a new authority."""
         self._folder = folder
         self._now = now or datetime.datetime.now(datetime.UTC)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._signer = self._load_authority() or self._make_authority()
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+        self._signer = self._load_pair("ca") or self._make_authority()
 
     @property
     def authority(self) -> bytes:
@@ -110,9 +115,12 @@ class Pki:
         for suffix, content in (("key", credential.key), ("crt", credential.certificate)):
             path = self._path(stem, suffix)
             fresh = path.with_suffix(path.suffix + ".new")
-            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(content)
-            fresh.replace(path)
+            try:
+                with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                    file.write(content)
+                fresh.replace(path)
+            except OSError as error:
+                raise _unwritable(path, error) from error
         return credential
 
     def _load(self, stem: str) -> x509.Certificate | None:
@@ -137,9 +145,6 @@ class Pki:
         if certificate.not_valid_after_utc - self._now < _RENEW_BEFORE or certificate.not_valid_before_utc > self._now:
             return None
         return _Signer(certificate, key)
-
-    def _load_authority(self) -> _Signer | None:
-        return self._load_pair("ca")
 
     def _make_authority(self) -> _Signer:
         key = ec.generate_private_key(ec.SECP256R1())
@@ -222,6 +227,10 @@ contexts:
     user: "{user}"
 current-context: {name}
 """
+
+
+def _unwritable(path: Path, error: OSError) -> FairleadError:
+    return FairleadError(f"cannot write {path}: {error.strerror}", "make the folder writable, or choose another one")
 
 
 def _credential(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Credential:

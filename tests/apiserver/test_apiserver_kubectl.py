@@ -1,0 +1,168 @@
+"""Real kubectl binaries against a server on 127.0.0.1.
+
+Every release the project promises, as far as one is installed.
+"""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from apiservers import served
+
+from fairlead.cluster.apiserver.log import SqliteLog
+
+RELEASES = ("1.29", "1.30", "1.31", "1.32", "1.33")
+SPEAKS_PROTOBUF = ("1.32", "1.33")
+
+MANIFEST = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, labels: {app: web}}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+      - {name: web, image: nginx, ports: [{containerPort: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: p, labels: {app: web}}
+spec: {containers: [{name: a, image: nginx}]}
+"""
+
+
+def find_kubectl(release: str) -> str | None:
+    """Return the path of a kubectl of that release: `kubectl.1.NN` on the path, or beside the one on it."""
+    found = shutil.which(f"kubectl.{release}")
+    plain = shutil.which("kubectl")
+    if found or not plain:
+        return found
+    beside = Path(plain).resolve().with_name(f"kubectl.{release}")
+    return str(beside) if beside.exists() else None
+
+
+class Kubectl:
+    """One kubectl with a home of its own."""
+
+    def __init__(self, program: str, home: Path) -> None:
+        self.program = program
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "KUBECONFIG": str(home / "kubeconfig"),
+        }
+
+    async def __call__(self, text: str, *, stdin: str = "", code: int = 0, **environment: str) -> str:
+        process = await asyncio.create_subprocess_exec(
+            self.program,
+            *text.split(),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**self.environment, **environment},
+        )
+        async with asyncio.timeout(30):
+            out, _ = await process.communicate(stdin.encode())
+        assert process.returncode == code, f"kubectl {text}: {out.decode()}"
+        return out.decode()
+
+
+@pytest.fixture(params=RELEASES)
+async def kubectl(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Kubectl]:
+    """A kubectl of each release, with a server to talk to."""
+    program = find_kubectl(request.param)
+    if program is None:
+        pytest.skip(f"no kubectl {request.param} on this machine")
+    async with served(tmp_path, SqliteLog(tmp_path / "data.sqlite")) as (_, url, pki):
+        (tmp_path / "kubeconfig").write_text(pki.kubeconfig(url, "kubernetes-admin", ("system:masters",)))
+        yield Kubectl(program, tmp_path)
+
+
+@pytest.mark.kubectl
+async def test_apply_edit_patch_scale_and_delete(kubectl: Kubectl) -> None:
+    applied = await kubectl("apply -f -", stdin=MANIFEST)
+    assert applied.split("\n")[:3] == ["deployment.apps/web created", "service/web created", "pod/p created"]
+    assert "changed" not in (await kubectl("apply -f -", stdin=MANIFEST)).replace("unchanged", "")
+    assert "configured" in await kubectl("apply -f -", stdin=MANIFEST.replace("image: nginx,", "image: nginx:2,"))
+    assert "nginx:2" in await kubectl("get deploy web -o wide")
+    await kubectl("diff -f -", stdin=MANIFEST, code=1)
+    await kubectl("scale deploy web --replicas 5")
+    assert await kubectl("get deploy web -o jsonpath={.spec.replicas}") == "5"
+    await kubectl("set image deploy/web web=nginx:3")
+    await kubectl("label pod p tier=front")
+    await kubectl("annotate pod p note=x")
+    await kubectl("edit pod p", KUBE_EDITOR="sed -i s/front/back/")
+    assert await kubectl("get pod p -o jsonpath={.metadata.labels.tier}") == "back"
+    await kubectl('patch svc web -p {"spec":{"type":"NodePort"}}')
+    assert "80:3" in await kubectl("get svc web")
+    await kubectl('patch pod p --type json -p [{"op":"add","path":"/metadata/labels/z","value":"1"}]')
+    await kubectl("wait --for=jsonpath={.metadata.labels.z}=1 pod/p --timeout 5s")
+    await kubectl("rollout restart deploy web")
+    await kubectl("run r --image=nginx")
+    await kubectl("expose pod r --port 80")
+    assert "Name:" in await kubectl("describe pod p")
+    assert "web" in await kubectl("describe deploy web")
+    assert 'pod "p" deleted' in await kubectl("delete pod p")
+    assert "NotFound" in await kubectl("get pod p", code=1)
+    assert 'pods "p" not found' in await kubectl("delete -f -", stdin=MANIFEST, code=1)
+    await kubectl("delete deploy,svc --all")
+    assert "No resources found" in await kubectl("get deploy")
+
+
+@pytest.mark.kubectl
+async def test_resources_are_listed_and_explained(kubectl: Kubectl) -> None:
+    resources = await kubectl("api-resources")
+    for expected in ("po           v1", "deploy       apps/v1", "networking.k8s.io/v1"):
+        assert expected in resources
+    assert "containers" in await kubectl("explain pod.spec")
+    assert "replicas" in await kubectl("explain deployment.spec.replicas")
+    assert "Server Version: v1.33" in await kubectl("version")
+    if _json_only(kubectl):
+        assert "yes" in await kubectl("auth can-i get pods")
+
+
+@pytest.mark.kubectl
+async def test_mistakes_are_told_as_real_clusters_tell_them(kubectl: Kubectl) -> None:
+    unknown = MANIFEST.replace("image: nginx}]}", "image: nginx, imagee: x}]}")
+    told = await kubectl("apply -f -", stdin=unknown, code=1)
+    assert 'strict decoding error: unknown field "spec.containers[0].imagee"' in told
+    assert "deployment.apps/web created" in told
+    service = "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {ports: [{port: 99999, targetPort: 80}]}\n"
+    told = await kubectl("apply -f -", stdin=service, code=1)
+    assert 'The Service "s" is invalid: spec.ports[0].port: Invalid value: 99999: must be between 1 and 65535' in told
+    gizmo = "apiVersion: v1\nkind: Gizmo\nmetadata: {name: s}\n"
+    assert "no matches for kind" in await kubectl("apply -f -", stdin=gizmo, code=1)
+    if not _json_only(kubectl):
+        assert "application/vnd.kubernetes.protobuf" in await kubectl("create ns n", code=1)
+
+
+@pytest.mark.kubectl
+async def test_get_follows_changes(kubectl: Kubectl) -> None:
+    await kubectl("apply -f -", stdin=MANIFEST)
+    process = await asyncio.create_subprocess_exec(
+        kubectl.program, "get", "pod", "-w", stdout=asyncio.subprocess.PIPE, env=kubectl.environment
+    )
+    assert process.stdout is not None
+    async with asyncio.timeout(20):
+        assert (await process.stdout.readline()).startswith(b"NAME")
+        assert (await process.stdout.readline()).startswith(b"p ")
+        await kubectl("run later --image=nginx")
+        assert (await process.stdout.readline()).startswith(b"later ")
+    process.kill()
+    await process.wait()
+
+
+def _json_only(kubectl: Kubectl) -> bool:
+    """Whether the generators of this kubectl send JSON, which is all that the server reads so far."""
+    return not kubectl.program.endswith(SPEAKS_PROTOBUF)
