@@ -1,6 +1,6 @@
 """Controllers on an API server of their own, in this process."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ async def kubelet(client: KubeClient) -> Kubelet:
 
 
 @pytest.fixture
-async def cluster(client: KubeClient, kubelet: Kubelet) -> AsyncIterator[Cluster]:
+async def cluster(client: KubeClient, kubelet: Kubelet) -> AsyncGenerator[Cluster, None]:
     cluster = Cluster(client)
     await cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}})
     async with running(main(client, root_ca="CERTIFICATE"), kubelet.run()):

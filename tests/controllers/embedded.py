@@ -1,9 +1,9 @@
-"""An API server in this process with the real engine and kinds, controllers on it, and a kubelet that only writes statuses."""
+"""An API server in this process, with the real engine and kinds, and a kubelet that only writes statuses."""
 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 
 from fairlead.cluster.apiserver.engine import ApiServer
@@ -11,8 +11,8 @@ from fairlead.cluster.apiserver.kinds.table import KINDS
 from fairlead.cluster.apiserver.log import SqliteLog
 from fairlead.cluster.apiserver.loopback import InProcessTransport
 from fairlead.drivers.kubeapi import Applied, KubeClient, Replaced
-from fairlead.kube.core import Node, Pod
-from fairlead.kube.documents import Document
+from fairlead.kube.core import Pod
+from fairlead.kube.documents import Document, Json
 from fairlead.kube.resources import find_resource
 from fairlead.net import parse_prefix
 
@@ -97,7 +97,7 @@ class Kubelet:
         address = self._addresses[pod.metadata.uid]
         ready = "False" if pod.spec.containers[0].image in self.held else "True"
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        conditions = [
+        conditions: list[Json] = [
             {"type": kind, "status": ready if kind == "Ready" else "True", "lastTransitionTime": now}
             for kind in ("PodScheduled", "Initialized", "ContainersReady", "Ready")
         ]
@@ -107,23 +107,25 @@ class Kubelet:
                 "podIP": address,
                 "podIPs": [{"ip": address}],
                 "hostIP": "172.18.0.2",
-                "conditions": [*conditions],
+                "conditions": conditions,
             }
         }
 
 
 @contextlib.asynccontextmanager
-async def running(*tasks: Awaitable[None]) -> AsyncIterator[None]:
+async def running(*tasks: Awaitable[None]) -> AsyncGenerator[None, None]:
     started = [asyncio.ensure_future(task) for task in tasks]
     try:
         yield
-        for each in started:
-            if each.done():
-                each.result()
     finally:
+        failed = [each.exception() for each in started if each.done() and not each.cancelled()]
         for each in started:
             each.cancel()
         await asyncio.gather(*started, return_exceptions=True)
+        if failed:
+            raise ExceptionGroup(
+                "tasks that should run on have ended", [each for each in failed if isinstance(each, Exception)]
+            )
 
 
 def make_server(folder: Path) -> ApiServer:
