@@ -226,7 +226,8 @@ def test_the_type_of_a_slice_may_not_change() -> None:
 def test_endpoints_have_addresses_that_others_can_reach() -> None:
     wrong = problems(made("Endpoints", subsets=[{"addresses": [{"ip": "127.0.0.1"}], "ports": [{"port": 80}]}]))
     assert wrong == [
-        'subsets[0].addresses[0].ip: Invalid value: "127.0.0.1": may not be in the loopback range (127.0.0.0/8, ::1/128)'
+        'subsets[0].addresses[0].ip: Invalid value: "127.0.0.1": '
+        "may not be in the loopback range (127.0.0.0/8, ::1/128)"
     ]
 
 
