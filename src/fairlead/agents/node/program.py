@@ -115,8 +115,8 @@ class NodeAgent:
             try:
                 with collection_paused():
                     self._round()
-                if first:
-                    settle_memory()
+                    if first:
+                        settle_memory()
             except NftError as error:
                 log(event="refused", error=str(error))
                 await self._recover()
