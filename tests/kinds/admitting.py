@@ -6,8 +6,10 @@ from typing import Any
 from fairlead.cluster.apiserver.kinds.allocators import Allocators
 from fairlead.cluster.apiserver.kinds.spec import KindSpec
 from fairlead.cluster.apiserver.kinds.table import KINDS
-from fairlead.kube.documents import Document
 from fairlead.net import parse_prefix
+
+Made = dict[str, Any]
+"""A document whose parts a test may reach into."""
 
 BY_KIND = {spec.resource.kind: spec for spec in KINDS}
 RANGE = parse_prefix("10.96.0.0/16")
@@ -18,19 +20,19 @@ def first(limit: int) -> int:
     return 0
 
 
-def spec_of(document: Document) -> KindSpec:
+def spec_of(document: Made) -> KindSpec:
     return BY_KIND[str(document["kind"])]
 
 
-def made(kind: str, spec: Any = None, *, name: str = "x", **fields: Any) -> Document:
+def made(kind: str, spec: Any = None, *, name: str = "x", **fields: Any) -> Made:
     """Return a document with a name, as somebody wrote it."""
-    document: Document = {"kind": kind, "metadata": {"name": name, "namespace": "ns"}}
+    document: Made = {"kind": kind, "metadata": {"name": name, "namespace": "ns"}}
     if spec is not None:
         document["spec"] = copy.deepcopy(spec)
     return document | copy.deepcopy(fields)
 
 
-def created(document: Document, allocators: Allocators | None = None) -> tuple[Document, list[str]]:
+def created(document: Made, allocators: Allocators | None = None) -> tuple[Made, list[str]]:
     """Return the object as it would be stored, and what is wrong with it."""
     spec = spec_of(document)
     document = copy.deepcopy(document)
@@ -45,7 +47,7 @@ def created(document: Document, allocators: Allocators | None = None) -> tuple[D
     return document, [str(each) for each in wrong]
 
 
-def updated(new: Document, old: Document, allocators: Allocators | None = None) -> tuple[Document, list[str]]:
+def updated(new: Made, old: Made, allocators: Allocators | None = None) -> tuple[Made, list[str]]:
     """Return the object as it would replace `old`, and what is wrong with the update."""
     spec = spec_of(new)
     new = copy.deepcopy(new)
@@ -59,6 +61,6 @@ def updated(new: Document, old: Document, allocators: Allocators | None = None) 
     return new, [str(each) for each in wrong]
 
 
-def problems(document: Document) -> list[str]:
+def problems(document: Made) -> list[str]:
     """Return what is wrong with a new object."""
     return created(document)[1]

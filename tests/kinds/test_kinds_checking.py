@@ -14,7 +14,7 @@ SECRET = "io.k8s.api.core.v1.Secret"
 
 
 def test_unknown_fields_are_named_by_their_path() -> None:
-    deployment = {
+    deployment: dict[str, Any] = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "spec": {"foo": 1, "template": {"spec": {"containers": [{"name": "a"}, {"name": "b", "bar": 2}]}}},

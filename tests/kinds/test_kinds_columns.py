@@ -296,7 +296,8 @@ ROWS: dict[str, tuple[str, dict[str, Any], list[Any]]] = {
 
 @pytest.mark.parametrize(("kind", "fields", "cells"), ROWS.values(), ids=ROWS.keys())
 def test_a_row_shows(kind: str, fields: dict[str, Any], cells: list[Any]) -> None:
-    assert BY_KIND[kind].row({"metadata": AGED, **fields}, NOW) == cells
+    document: dict[str, Any] = {"metadata": AGED, **fields}
+    assert BY_KIND[kind].row(document, NOW) == cells
 
 
 @pytest.mark.parametrize("spec", [kind for kind in KINDS if kind.columns], ids=lambda spec: spec.resource.plural)
