@@ -1,7 +1,7 @@
 """What the kernel makes of a transaction, on a table held as a value.
 
 Comes in: a table's contents, or None where there is no table, and a transaction. Goes out: the contents after it.
-Refuses what the kernel refuses, and then leaves the table as it was.
+Refuses what the kernel refuses, and then leaves the table as it was; only loops of chains it does not look for.
 """
 
 import errno
