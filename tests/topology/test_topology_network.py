@@ -152,6 +152,17 @@ def test_an_address_can_be_attached_again_while_its_old_namespace_lives(topology
         held.close()
 
 
+def test_a_forked_process_attaches_pods_and_leaves_the_first_ones_socket_alone(topology: Topology):
+    topology.attach_pod("node-1", parse_address("10.244.1.2"))
+    child = os.fork()
+    if child == 0:
+        topology.attach_pod("node-1", parse_address("10.244.1.3"))
+        os._exit(int("pod3" not in link_names(topology.nodes["node-1"].netns)))
+    assert os.waitpid(child, 0)[1] == 0
+    topology.attach_pod("node-1", parse_address("10.244.1.4"))
+    wait_for_links(topology.nodes["node-1"].netns, ["lo", "eth0", "pod2", "pod4"])  # the child's went with the child
+
+
 def test_a_pod_that_cannot_be_attached_leaves_nothing(topology: Topology, monkeypatch: pytest.MonkeyPatch):
     before = open_descriptors()
     monkeypatch.setitem(

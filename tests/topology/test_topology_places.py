@@ -28,12 +28,13 @@ from fairlead.drivers.processes import (
     mount_proc,
     unshare,
 )
+from fairlead.net import parse_address
 
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(os.geteuid() != 0, reason="takes on the ids of several users")]
 
 NOBODY = 65534
 KINDS = Namespaces.NET | Namespaces.MOUNT | Namespaces.PID | Namespaces.UTS
-NODE_1, NODE_2 = "172.18.0.2", "172.18.0.3"
+NODE_1, NODE_2, POD = "172.18.0.2", "172.18.0.3", "10.244.1.2"
 
 
 def serve(folder: Path) -> None:
@@ -42,13 +43,14 @@ def serve(folder: Path) -> None:
     make_mounts_private()
     mount_proc()
     topology = Topology.build(TopologySpec(nodes=2))
+    pod = topology.attach_pod("node-1", parse_address(POD))
     hosts = folder / "hosts"
     hosts.write_text("10.9.8.7 shown-inside\n")
 
     def find(text: str) -> Place | None:
         if text == "pod/shop/gone":
             return Place(topology.client.netns, process=4194303)
-        netns = topology.place(text)
+        netns = pod.netns if text == "pod/shop/web" else topology.place(text)
         return None if netns is None else Place(netns, binds=((str(hosts), "/etc/hosts"),))
 
     asyncio.run(serve_places(folder / "places", find, topology.places))
@@ -128,9 +130,28 @@ def run(cluster: tuple[int, Path], place: str, *command: str, folder: str = "/")
 
 
 def test_each_place_shows_its_own_network(cluster: tuple[int, Path]):
-    for place, address in [("node/node-1", NODE_1), ("node/node-2", NODE_2), ("client", "198.51.100.2")]:
+    shown = [("node/node-1", NODE_1), ("node/node-2", NODE_2), ("client", "198.51.100.2"), ("pod/shop/web", POD)]
+    for place, address in shown:
         code, text = run(cluster, place, "ip", "-4", "-o", "addr", "show", "dev", "eth0")
         assert (code, f" {address}/" in text) == (0, True), text
+
+
+def test_a_pod_is_reached_from_the_client_and_the_way_back(cluster: tuple[int, Path]):
+    listen = f"import socket; s = socket.create_server(('{POD}', 80)); print('.', end='', flush=True); s.accept()"
+    dial = f"import socket; print(socket.create_connection(('{POD}', 80), 5).getsockname()[0])"
+    uid, path = cluster
+    reader, writer = os.pipe()
+
+    def serve_one() -> int:
+        os.dup2(writer, 1)
+        return enter(path, "pod/shop/web", ["/usr/bin/python3", "-c", listen])
+
+    server = as_user(uid, serve_one)
+    assert os.read(reader, 1) == b"."
+    assert run(cluster, "client", "/usr/bin/python3", "-c", dial) == (0, "198.51.100.2\n")
+    assert os.waitstatus_to_exitcode(os.waitpid(server, 0)[1]) == 0
+    os.close(reader)
+    os.close(writer)
 
 
 def test_files_are_laid_over_inside_only(cluster: tuple[int, Path]):
