@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from fairlead.cluster.apiserver import log as logs
 from fairlead.cluster.apiserver import store as stores
 from fairlead.cluster.apiserver.log import DiskRefusedError, LogRefusedError, SqliteLog
 from fairlead.cluster.apiserver.store import Event, EventType, ExpiredError, MemoryLog, Row, Store
 from fairlead.drivers.errors import FairleadError
+from fairlead.kube.documents import text_at
 
 PODS = ("", "pods")
 
@@ -32,7 +34,7 @@ def test_every_change_takes_one_revision_and_is_stamped_with_it() -> None:
     first = store.put(PODS, ("a", "x"), pod("x"))
     second = store.put(("", "services"), ("a", "y"), pod("y"))
     assert (first.revision, second.revision) == (1, 2)
-    assert second.document()["metadata"]["resourceVersion"] == "2"  # type: ignore[index,call-overload]
+    assert text_at(second.document(), "metadata", "resourceVersion") == "2"
 
 
 def test_items_come_in_key_order_and_by_namespace() -> None:
@@ -114,7 +116,9 @@ def test_a_refused_commit_takes_everything_back() -> None:
     with pytest.raises(DiskRefusedError):
         store.commit()
     assert names(list(store.items(PODS))) == ["x"]
-    assert store.get(PODS, ("a", "x")).labels == {"v": "1"}  # type: ignore[union-attr]
+    restored = store.get(PODS, ("a", "x"))
+    assert restored is not None
+    assert restored.labels == {"v": "1"}
     assert not seen
     assert followed == [(2, 1), (3, None), (None, 2), (2, None), (None, 3), (1, 2)]
     log.full = False
@@ -138,6 +142,19 @@ def test_what_was_committed_is_there_after_a_restart(tmp_path: Path) -> None:
     assert again.since(PODS, 3) == []
     with pytest.raises(ExpiredError):
         again.since(PODS, 2)
+
+
+def test_the_log_is_folded_into_the_file_beside_the_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "CHECKPOINT_BYTES", 100_000)
+    path = tmp_path / "data.sqlite"
+    log = SqliteLog(path)
+    for number in range(1, 21):
+        log.append([Row(PODS, ("a", f"x{number}"), number, b"{}" * 10_000)], number)
+    log._folding.join()  # pyright: ignore[reportPrivateUsage, reportOptionalMemberAccess]
+    assert path.stat().st_size > 100_000
+    _, rows = SqliteLog(path).load()
+    assert len(list(rows)) == 20
+    log.close()
 
 
 @pytest.mark.parametrize("damage", ["garbage", "torn"])

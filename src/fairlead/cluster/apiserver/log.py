@@ -9,7 +9,9 @@ lose the last moments but leaves the file consistent.
 """
 
 import sqlite3
+import threading
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from fairlead.cluster.apiserver.store import Row
@@ -18,7 +20,10 @@ from fairlead.drivers.errors import FairleadError
 FORMAT = 1
 """The layout of the tables, kept in PRAGMA user_version."""
 
-_CHECKPOINT_PAGES = 4000
+CHECKPOINT_BYTES = 16 * 1024 * 1024
+"""How much may be appended before the WAL is folded into the file."""
+
+_LAST_RESORT_PAGES = 64_000
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects (
@@ -54,7 +59,8 @@ class SqliteLog:
     def __init__(self, path: Path) -> None:
         """Open or create the file and check it; raise LogRefusedError where it is damaged or not ours."""
         self._path = path
-        self._new = not path.exists()
+        self._appended = 0
+        self._folding: threading.Thread | None = None
         try:
             self._connection = sqlite3.connect(path, isolation_level=None, timeout=5.0)
             self._open()
@@ -74,7 +80,7 @@ class SqliteLog:
             raise self._corrupt("; ".join(problems))
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = NORMAL")
-        run(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        run(f"PRAGMA wal_autocheckpoint = {_LAST_RESORT_PAGES}")
         if version == 0:
             self._connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {FORMAT};COMMIT;")
 
@@ -111,6 +117,19 @@ class SqliteLog:
             if self._connection.in_transaction:
                 run("ROLLBACK")
             raise self._refusal(error) from error
+        self._appended += sum(len(row.value or b"") for row in rows)
+        if self._appended > CHECKPOINT_BYTES and not (self._folding and self._folding.is_alive()):
+            self._appended = 0
+            self._folding = threading.Thread(target=self._fold, daemon=True)
+            self._folding.start()
+
+    def _fold(self) -> None:
+        """Fold the WAL into the file beside the writer, who would otherwise wait for the disk in some commit."""
+        try:
+            with closing(sqlite3.connect(self._path, timeout=5.0)) as connection:
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.Error:
+            pass  # nothing is lost: the WAL stays, and the next fold takes it
 
     def limit_pages(self, pages: int) -> int:
         """Let the file grow to so many pages and no further, the present size at least; return the limit before."""
@@ -120,6 +139,8 @@ class SqliteLog:
 
     def close(self) -> None:
         """Fold the log into the file and release it."""
+        if self._folding is not None:
+            self._folding.join()
         self._connection.close()
 
     def _refusal(self, error: sqlite3.Error) -> LogRefusedError:

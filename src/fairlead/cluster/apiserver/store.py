@@ -52,17 +52,17 @@ class Stored(Struct, frozen=True, gc=False):
         return _DECODER.decode(self.raw)
 
 
-class Event(Struct, kw_only=True):
+class Event(Struct, kw_only=True, gc=False):
     """One change. `current` of a deletion is the last state, carrying the revision of the deletion.
 
-    `frames` keeps the encoded watch lines, made once and shared by every watcher.
+    `frames` keeps the encoded watch lines by the type they tell, made once and shared by every watcher.
     """
 
     type: EventType
     revision: int
     current: Stored
     previous: Stored | None
-    frames: dict[EventType, bytes] = msgspec.field(default_factory=dict[EventType, bytes])
+    frames: dict[str, bytes] = msgspec.field(default_factory=dict[str, bytes])
 
 
 class Row(Struct, frozen=True, gc=False):

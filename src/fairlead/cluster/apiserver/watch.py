@@ -127,9 +127,9 @@ class WatchStream:
         kind, stored = seen
         if self._plan.shape is not None:
             return frame(kind, self._plan.shape(kind, stored))
-        line = event.frames.get(kind)
+        line = event.frames.get(kind.value)
         if line is None:
-            line = event.frames[kind] = frame(kind, stored.raw)
+            line = event.frames[kind.value] = frame(kind, stored.raw)
         return line
 
     def _offer(self, event: Event) -> None:
