@@ -110,6 +110,18 @@ def test_the_addresses_are_those_of_the_design(topology: Topology):
     assert str(topology.lb.address) == "172.18.255.2"
 
 
+def test_routers_check_no_return_path_and_send_no_redirects_whatever_the_host_does(topology: Topology):
+    pod = topology.attach_pod("node-1", parse_address("10.244.1.2"))
+    routers = [(topology.fabric, "fabric"), (topology.fabric, "client"), (topology.lb.netns, "eth0")]
+    node = topology.nodes["node-1"].netns
+    for netns, link in [*routers, (node, "eth0"), (node, pod.interface)]:
+        with entered(netns):
+            for knob in ("rp_filter", "send_redirects"):
+                for scope in ("all", link):
+                    value = Path(f"/proc/sys/net/ipv4/conf/{scope}/{knob}").read_text()
+                    assert value == "0\n", f"{link} {scope} {knob}"
+
+
 def test_places_have_names(topology: Topology):
     assert topology.places() == ("client", "lb", "node/node-1", "node/node-2")
     assert [topology.place(text) for text in topology.places()] == [

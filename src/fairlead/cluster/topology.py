@@ -47,16 +47,17 @@ _NODE_SIDE_MAC = b"\xee" * 6  # of every veth on a node: links are point to poin
 _BRIDGE, _CLIENT_SIDE, _FIRST_PORT = 10, 11, 100  # interface indexes in the fabric
 _ETH0 = 2  # the first index after loopback, in every host and pod
 _FIRST_POD = 1000  # on a node: the index of the link to the first address of its pod prefix
-_ROUTER_SYSCTLS = {
+_ROUTER_SYSCTLS = {  # written before there are links: each link takes a copy of the defaults when it is made
     "net/ipv4/ip_forward": "1",
     "net/ipv4/conf/all/rp_filter": "0",  # a new namespace copies the host's; replies may leave by another way
     "net/ipv4/conf/default/rp_filter": "0",
     "net/ipv4/conf/all/send_redirects": "0",  # a router here sends packets back out of the link they came in by
     "net/ipv4/conf/default/send_redirects": "0",
 }
-_ROUTER_SYSCTLS_IPV6 = {
+_ROUTER_SYSCTLS_OF_MODULES = {
     "net/ipv6/conf/all/forwarding": "1",
-    "net/ipv6/conf/default/addr_gen_mode": "1",  # no link-local address on a pod's link but the gateway's own
+    "net/ipv6/conf/default/addr_gen_mode": "1",  # no address of a link's own choice
+    "net/bridge/bridge-nf-call-iptables": "0",  # what the fabric switches is no business of a firewall
 }
 
 
@@ -226,14 +227,14 @@ class Topology:
         self._sockets, self._hosts, self.nodes = {}, {}, {}
 
     def _build(self) -> None:
-        spec, bridge_filter = self.spec, {"net/bridge/bridge-nf-call-iptables": "0"}
-        write_sysctls(self.fabric, _ROUTER_SYSCTLS | _present(self.fabric, bridge_filter))
-        client_side = spec.client_prefix.address + 1
+        spec, client_side = self.spec, self.spec.client_prefix.address + 1
         self._hosts["client"] = HostNetwork("client", new_namespace(), client_side + 1)
         self._hosts["lb"] = HostNetwork("lb", new_namespace(), spec.lb_address)
         for number, name in enumerate(spec.node_names(), 1):
             address = spec.node_address(number)
             self.nodes[name] = NodeNetwork(name, new_namespace(), address, (address,), spec.pod_prefix_of(number))
+        for netns in (self.fabric, self.lb.netns, *(node.netns for node in self.nodes.values())):
+            write_sysctls(netns, _ROUTER_SYSCTLS | _present(netns, _ROUTER_SYSCTLS_OF_MODULES))
         _apply_inside(
             self.fabric,
             [
@@ -252,11 +253,9 @@ class Topology:
             ],
         )
         self._set_up_host(self.client, spec.client_prefix.length, client_side)
-        write_sysctls(self.lb.netns, _ROUTER_SYSCTLS)
         self._set_up_host(self.lb, spec.node_prefix.length, spec.fabric_address)
         for node in self.nodes.values():
             self._set_up_host(node, spec.node_prefix.length, spec.fabric_address)
-            write_sysctls(node.netns, _ROUTER_SYSCTLS | _present(node.netns, _ROUTER_SYSCTLS_IPV6))
             others = [other for other in self.nodes.values() if other is not node]
             routes = [add_route(other.pod_prefix, interface=_ETH0, via=other.address) for other in others]
             _apply_inside(node.netns, [add_unreachable(node.pod_prefix), *routes])

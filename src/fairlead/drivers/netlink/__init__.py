@@ -1,0 +1,1 @@
+"""Netlink, one protocol family a module: nftables, and links with their addresses, routes and neighbours."""
