@@ -1,182 +1,197 @@
-"""The node agent's machine: nothing before all is known, only differences after, and the same end by any way."""
+"""Does the node agent end at the same frontends, whatever the order in which it heard of things?"""
 
-from typing import Any
-
+import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairlead.agents.node.machine import NodeMachine
 from fairlead.drivers.kubeapi import Applied, Deleted, Replaced
-from fairlead.kube.core import Node, NodeAddress, NodeStatus, Service, ServicePort, ServiceSpec
-from fairlead.kube.discovery import Endpoint, EndpointConditions, EndpointSlice, SlicePort
-from fairlead.kube.meta import ObjectMeta
-
-NODE = Node(
-    metadata=ObjectMeta(name="node-1"),
-    status=NodeStatus(addresses=(NodeAddress(type="InternalIP", address="172.18.0.2"),)),
-)
+from fairlead.kube.core import Node, Service
+from fairlead.kube.discovery import EndpointSlice
+from fairlead.kube.documents import Document, Json
+from fairlead.model import Frontend, FrontendKey
 
 
-def service(name: str, ip: str, port: int = 80, node_port: int = 0, created: str = "2026-01-01T00:00:00Z") -> Service:
-    return Service(
-        metadata=ObjectMeta(name=name, namespace="n", creation_timestamp=created),
-        spec=ServiceSpec(cluster_ip=ip, cluster_ips=(ip,), ports=(ServicePort(port=port, node_port=node_port),)),
-    )
+def a_node(address: str = "172.18.0.2", name: str = "node-1") -> Node:
+    status: Document = {"addresses": [{"type": "InternalIP", "address": address}]}
+    document: Document = {"metadata": {"name": name}, "spec": {"podCIDRs": ["10.244.1.0/24"]}, "status": status}
+    return msgspec.convert(document, Node)
 
 
-def piece(name: str, of: str, *addresses: str, ready: bool = True) -> EndpointSlice:
-    return EndpointSlice(
-        metadata=ObjectMeta(name=name, namespace="n", labels={"kubernetes.io/service-name": of}),
-        address_type="IPv4",
-        endpoints=tuple(Endpoint(addresses=(a,), conditions=EndpointConditions(ready=ready)) for a in addresses),
-        ports=(SlicePort(name="", port=8080, protocol="TCP"),),
-    )
+def a_service(name: str, ip: str, node_port: int = 0, created: str = "2026-01-01T00:00:00Z", port: int = 80) -> Service:
+    spec: Document = {"clusterIP": ip, "ports": [{"name": "http", "port": port, "nodePort": node_port}]}
+    metadata: Document = {"namespace": "shop", "name": name, "creationTimestamp": created}
+    return msgspec.convert({"metadata": metadata, "spec": spec}, Service)
 
 
-def synced(*services: Service, slices: tuple[EndpointSlice, ...] = ()) -> NodeMachine:
+def a_slice(name: str, service: str, *addresses: str) -> EndpointSlice:
+    labels: Document = {"kubernetes.io/service-name": service}
+    endpoints: list[Json] = [{"addresses": [address]} for address in addresses]
+    ports: list[Json] = [{"name": "http", "port": 8080}]
+    metadata: Document = {"namespace": "shop", "name": name, "labels": labels}
+    document: Document = {"metadata": metadata, "addressType": "IPv4", "endpoints": endpoints, "ports": ports}
+    return msgspec.convert(document, EndpointSlice)
+
+
+def a_machine(services: tuple[Service, ...] = (), slices: tuple[EndpointSlice, ...] = ()) -> NodeMachine:
     machine = NodeMachine("node-1")
-    machine.take_nodes(Replaced((NODE,)))
     machine.take_services(Replaced(services))
     machine.take_slices(Replaced(slices))
+    machine.take_nodes(Replaced((a_node("172.18.0.9", "another"), a_node())))
     return machine
 
 
-def keys(changes: dict[Any, Any]) -> dict[str, int | None]:
-    return {f"{k.address}:{k.port}": None if f is None else len(f.backends) for k, f in changes.items()}
+def shown(frontends: dict[FrontendKey, Frontend | None] | dict[FrontendKey, Frontend]) -> dict[str, list[str] | None]:
+    return {
+        f"{key.address}:{key.port}": [str(backend.address) for backend in frontend.backends] if frontend else None
+        for key, frontend in frontends.items()
+    }
 
 
-def test_nothing_is_asked_for_before_services_slices_and_node_are_listed() -> None:
+def test_nothing_is_programmed_before_all_three_kinds_were_listed() -> None:
     machine = NodeMachine("node-1")
-    machine.take_services(Replaced((service("a", "10.96.0.1"),)))
+    machine.take_services(Replaced((a_service("web", "10.96.0.1"),)))
+    machine.take_slices(Replaced((a_slice("web-1", "web", "10.244.1.2"),)))
+    assert not machine.synced
     assert not machine.pending
-    machine.take_nodes(Replaced(()))
-    assert not machine.pending
-    machine.take_slices(Replaced(()))
+    machine.take_nodes(Replaced((a_node(),)))
     assert machine.pending
+    assert shown(machine.round().changes) == {"10.96.0.1:80": ["10.244.1.2"]}
+    assert not machine.pending
+    assert machine.pod_cidrs == ("10.244.1.0/24",)
 
 
-def test_a_round_returns_only_what_differs() -> None:
-    machine = synced(service("a", "10.96.0.1"), service("b", "10.96.0.2"), slices=(piece("s", "a", "10.244.1.2"),))
-    assert keys(machine.round().changes) == {"10.96.0.1:80": 1, "10.96.0.2:80": 0}
-    machine.take_slices(Applied(piece("s", "a", "10.244.1.2", "10.244.1.3")))
-    assert keys(machine.round().changes) == {"10.96.0.1:80": 2}
-    machine.take_slices(Applied(piece("s", "a", "10.244.1.3", "10.244.1.2")))
-    assert machine.round().changes == {}
-
-
-def test_a_service_that_goes_takes_its_frontends_along() -> None:
-    machine = synced(service("a", "10.96.0.1"))
+def test_a_round_holds_only_what_the_events_touched() -> None:
+    machine = a_machine(
+        (a_service("web", "10.96.0.1"), a_service("db", "10.96.0.2")),
+        (a_slice("web-1", "web", "10.244.1.2"), a_slice("db-1", "db", "10.244.1.3")),
+    )
     machine.round()
-    machine.take_services(Deleted(service("a", "10.96.0.1")))
-    assert keys(machine.round().changes) == {"10.96.0.1:80": None}
+    machine.take_slices(Applied(a_slice("web-1", "web", "10.244.1.2", "10.244.1.4")))
+    found = machine.round()
+    assert shown(found.changes) == {"10.96.0.1:80": ["10.244.1.2", "10.244.1.4"]}
+    assert found.services == 1
+
+
+def test_an_event_that_changes_no_endpoint_asks_for_nothing() -> None:
+    machine = a_machine((a_service("web", "10.96.0.1"),), (a_slice("web-1", "web", "10.244.1.2"),))
+    machine.round()
+    machine.take_slices(Applied(a_slice("web-1", "web", "10.244.1.2")))
+    assert not machine.pending
+
+
+def test_a_deleted_service_takes_its_frontends_along() -> None:
+    machine = a_machine((a_service("web", "10.96.0.1", 30080),), (a_slice("web-1", "web", "10.244.1.2"),))
+    machine.round()
+    machine.take_services(Deleted(a_service("web", "10.96.0.1", 30080)))
+    assert shown(machine.round().changes) == {"10.96.0.1:80": None, "172.18.0.2:30080": None}
     assert machine.frontends() == {}
 
 
-def test_a_list_after_a_gap_removes_what_was_missed() -> None:
-    machine = synced(service("a", "10.96.0.1"), service("b", "10.96.0.2"), slices=(piece("s", "b", "10.244.1.2"),))
-    machine.round()
-    machine.take_services(Replaced((service("b", "10.96.0.2"),)))
-    machine.take_slices(Replaced(()))
-    assert keys(machine.round().changes) == {"10.96.0.1:80": None, "10.96.0.2:80": 0}
-
-
 def test_a_slice_that_moves_to_another_service_leaves_the_first() -> None:
-    machine = synced(service("a", "10.96.0.1"), service("b", "10.96.0.2"), slices=(piece("s", "a", "10.244.1.2"),))
-    machine.round()
-    machine.take_slices(Applied(piece("s", "b", "10.244.1.2")))
-    assert keys(machine.round().changes) == {"10.96.0.1:80": 0, "10.96.0.2:80": 1}
-
-
-def test_of_two_services_with_one_address_and_port_the_older_has_it_and_the_other_is_told() -> None:
-    young = service("young", "10.96.0.1", created="2026-02-01T00:00:00Z")
-    old = service("old", "10.96.0.1")
-    machine = synced(
-        young, old, slices=(piece("y", "young", "10.244.1.2"), piece("o", "old", "10.244.1.2", "10.244.1.3"))
+    machine = a_machine(
+        (a_service("web", "10.96.0.1"), a_service("db", "10.96.0.2")), (a_slice("s", "web", "10.244.1.2"),)
     )
-    found = machine.round()
-    assert keys(found.changes) == {"10.96.0.1:80": 2}
-    assert [str(f.origin) for f in found.findings] == ["Service n/young spec.ports[0].port"]
-    machine.take_services(Deleted(old))
-    assert keys(machine.round().changes) == {"10.96.0.1:80": 1}
-
-
-def test_node_ports_follow_the_nodes_address() -> None:
-    machine = synced(service("a", "10.96.0.1", node_port=30080))
-    assert "172.18.0.2:30080" in keys(machine.round().changes)
-    moved = NodeStatus(addresses=(NodeAddress(type="InternalIP", address="172.18.0.9"),))
-    machine.take_nodes(Applied(Node(metadata=NODE.metadata, status=moved)))
-    assert keys(machine.round().changes) == {"172.18.0.2:30080": None, "172.18.0.9:30080": 0}
-
-
-def test_a_node_that_goes_leaves_the_traffic_alone() -> None:
-    machine = synced(service("a", "10.96.0.1", node_port=30080))
     machine.round()
-    machine.take_nodes(Deleted(NODE))
-    assert not machine.pending
+    machine.take_slices(Applied(a_slice("s", "db", "10.244.1.2")))
+    assert shown(machine.round().changes) == {"10.96.0.1:80": [], "10.96.0.2:80": ["10.244.1.2"]}
 
 
-names = st.sampled_from(["a", "b", "c"])
-services = st.builds(
-    service,
-    names,
-    st.sampled_from(["10.96.0.1", "10.96.0.2"]),
-    st.sampled_from([80, 81]),
-    st.sampled_from([0, 30080]),
-    st.sampled_from(["2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"]),
+def test_node_ports_follow_the_address_of_the_node() -> None:
+    machine = a_machine((a_service("web", "10.96.0.1", 30080),))
+    machine.round()
+    machine.take_nodes(Applied(a_node("172.18.0.77")))
+    assert shown(machine.round().changes) == {"172.18.0.2:30080": None, "172.18.0.77:30080": []}
+
+
+def test_a_frontend_claimed_twice_belongs_to_the_older_service_until_that_goes() -> None:
+    old, new = a_service("z-old", "10.96.0.1"), a_service("a-new", "10.96.0.1", created="2026-02-02T00:00:00Z")
+    machine = a_machine((new, old), (a_slice("1", "z-old", "10.244.1.2"), a_slice("2", "a-new", "10.244.1.3")))
+    found = machine.round()
+    assert shown(found.changes) == {"10.96.0.1:80": ["10.244.1.2"]}
+    assert [finding.origin.name for finding in found.findings] == ["a-new"]
+    assert "shop/z-old" in found.findings[0].message
+    machine.take_services(Deleted(old))
+    assert shown(machine.round().changes) == {"10.96.0.1:80": ["10.244.1.3"]}
+
+
+def slice_of(name: str, service: str, addresses: list[str]) -> EndpointSlice:
+    return a_slice(name, service, *addresses)
+
+
+NAMES, IPS, PODS = ("a", "b", "c"), ("10.96.0.1", "10.96.0.2"), ("10.244.1.2", "10.244.1.3", "10.244.2.2")
+SERVICES = st.builds(
+    a_service,
+    st.sampled_from(NAMES),
+    st.sampled_from(IPS),
+    st.sampled_from((0, 30080, 30081)),
+    st.sampled_from(("2026-01-01T00:00:00Z", "2026-02-02T00:00:00Z")),
+    st.sampled_from((80, 81)),
 )
-
-
-def drawn_piece(name: str, of: str, addresses: list[str], ready: bool) -> EndpointSlice:
-    return piece(name, of, *addresses, ready=ready)
-
-
-slices = st.builds(
-    drawn_piece,
-    st.sampled_from(["s", "t"]),
-    names,
-    st.lists(st.sampled_from(["10.244.1.2", "10.244.1.3", "10.244.2.2"]), unique=True),
-    st.booleans(),
+SLICES = st.builds(
+    slice_of,
+    st.sampled_from(("s1", "s2", "s3")),
+    st.sampled_from(NAMES),
+    st.sets(st.sampled_from(PODS)).map(sorted),
 )
-steps = st.lists(
+EVENTS = st.lists(
     st.one_of(
-        services.map(lambda s: ("service", s)),
-        slices.map(lambda s: ("slice", s)),
-        names.map(lambda n: ("no service", n)),
-        st.sampled_from(["s", "t"]).map(lambda n: ("no slice", n)),
-        st.just(("round", None)),
+        SERVICES.map(Applied),
+        SERVICES.map(Deleted),
+        SLICES.map(Applied),
+        SLICES.map(Deleted),
+        st.lists(SERVICES, max_size=3).map(lambda items: Replaced(tuple({i.metadata.name: i for i in items}.values()))),
+        st.sampled_from(("172.18.0.2", "172.18.0.3")).map(lambda address: Applied(a_node(address))),
+        st.none(),
     ),
-    max_size=25,
+    max_size=30,
 )
 
 
+@pytest.mark.parametrize("rounds", ["as they come", "at the end"])
 @settings(max_examples=150, deadline=None)
-@given(steps)
-def test_any_sequence_of_changes_ends_where_a_fresh_start_would(sequence: list[tuple[str, Any]]) -> None:
-    machine = synced()
-    live_services: dict[str, Service] = {}
-    live_slices: dict[str, EndpointSlice] = {}
-    programmed: dict[Any, Any] = {}
+@given(events=EVENTS)
+def test_incremental_equals_full(rounds: str, events: list[object]) -> None:
+    machine, kernel = a_machine(), dict[FrontendKey, Frontend]()
+    services, slices, node = dict[str, Service](), dict[str, EndpointSlice](), a_node()
 
-    def do_round() -> None:
+    def program() -> None:
         for key, frontend in machine.round().changes.items():
             if frontend is None:
-                del programmed[key]
+                del kernel[key]  # a row that is not there cannot be removed: this raises
             else:
-                programmed[key] = frontend
+                assert kernel.get(key) != frontend
+                kernel[key] = frontend
 
-    for kind, value in sequence:
-        if kind == "service":
-            live_services[value.metadata.name] = value
-            machine.take_services(Applied(value))
-        elif kind == "slice":
-            live_slices[value.metadata.name] = value
-            machine.take_slices(Applied(value))
-        elif kind == "no service" and value in live_services:
-            machine.take_services(Deleted(live_services.pop(value)))
-        elif kind == "no slice" and value in live_slices:
-            machine.take_slices(Deleted(live_slices.pop(value)))
-        elif kind == "round":
-            do_round()
-    do_round()
-    fresh = synced(*live_services.values(), slices=tuple(live_slices.values()))
-    assert programmed == fresh.round().changes == machine.frontends()
+    for event in events:
+        match event:
+            case Applied(Service() as item):
+                services[item.metadata.name] = item
+                machine.take_services(Applied(item))
+            case Deleted(Service() as item):
+                services.pop(item.metadata.name, None)
+                machine.take_services(Deleted(item))
+            case Applied(EndpointSlice() as item):
+                slices[item.metadata.name] = item
+                machine.take_slices(Applied(item))
+            case Deleted(EndpointSlice() as item):
+                slices.pop(item.metadata.name, None)
+                machine.take_slices(Deleted(item))
+            case Replaced(items):
+                services = {item.metadata.name: item for item in items if isinstance(item, Service)}
+                machine.take_services(Replaced(tuple(services.values())))
+            case Applied(Node() as item):
+                node = item
+                machine.take_nodes(Applied(item))
+            case _ if rounds == "as they come":
+                program()
+            case _:
+                continue
+    program()
+    fresh = NodeMachine("node-1")
+    fresh.take_services(Replaced(tuple(services.values())))
+    fresh.take_slices(Replaced(tuple(slices.values())))
+    fresh.take_nodes(Replaced((node,)))
+    fresh.round()
+    assert kernel == machine.frontends() == fresh.frontends()

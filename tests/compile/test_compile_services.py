@@ -1,209 +1,215 @@
-"""What becomes of a Service on a node: each test is a rule of kube-proxy's, as the reference numbers them."""
+"""Does a Service become the frontends that Kubernetes says it has?"""
 
-from fairlead.compile.endpoints import compile_slice
+import msgspec
+import pytest
+
+from fairlead.compile.endpoints import SliceEndpoints, compile_slice
 from fairlead.compile.services import NodeFacts, compile_service
-from fairlead.kube.core import (
-    LoadBalancerIngress,
-    LoadBalancerStatus,
-    Service,
-    ServicePort,
-    ServiceSpec,
-    ServiceStatus,
-)
-from fairlead.kube.discovery import Endpoint, EndpointConditions, EndpointSlice, SlicePort
-from fairlead.kube.meta import ObjectMeta
+from fairlead.kube.core import Service
+from fairlead.kube.discovery import EndpointSlice
+from fairlead.kube.documents import Document, Json
 from fairlead.model import Frontend, Masquerade, Refusal
 from fairlead.net import Family, Protocol, parse_address
 
-HERE = NodeFacts("node-1", (parse_address("172.18.0.2"),))
+NODE = NodeFacts("node-1", (parse_address("172.18.0.2"),))
 
 
-def service(labels: dict[str, str] | None = None, **spec: object) -> Service:
-    given: dict[str, object] = {
-        "cluster_ip": "10.96.0.10",
-        "cluster_ips": ("10.96.0.10",),
-        "ports": (ServicePort(name="http", port=80, target_port="http"),),
-        **spec,
-    }
-    return Service(
-        metadata=ObjectMeta(name="web", namespace="shop", labels=labels or {}),
-        spec=ServiceSpec(**given),  # type: ignore[arg-type]  # the tests' own key words
-    )
+def a_service(spec: Document, **more: Json) -> Service:
+    ports: list[Json] = [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": 8080}]
+    whole: Document = {"type": "ClusterIP", "clusterIP": "10.96.0.10", "clusterIPs": ["10.96.0.10"], "ports": ports}
+    document: Document = {"metadata": {"namespace": "shop", "name": "web"}, "spec": {**whole, **spec}, **more}
+    return msgspec.convert(document, Service)
 
 
-def endpoint(address: str, node: str = "node-2", **conditions: bool) -> Endpoint:
-    return Endpoint(addresses=(address,), node_name=node, conditions=EndpointConditions(**conditions))
+def an_endpoint(address: str, node: str = "node-1", **conditions: bool) -> Json:
+    known: Json = {**conditions}
+    return {"addresses": [address], "nodeName": node, "conditions": known}
 
 
-def piece(*endpoints: Endpoint, port: int = 8080, name: str = "http", protocol: str = "TCP") -> EndpointSlice:
-    return EndpointSlice(
-        metadata=ObjectMeta(name=f"web-{port}", labels={"kubernetes.io/service-name": "web"}),
-        address_type="IPv4",
-        endpoints=endpoints,
-        ports=(SlicePort(name=name, port=port, protocol=protocol),),
-    )
+def a_slice(*endpoints: Json, port: int = 8080, name: str = "http", kind: str = "IPv4", protocol: str = "TCP"):
+    ports: list[Json] = [{"name": name, "port": port, "protocol": protocol}]
+    document: Document = {"addressType": kind, "endpoints": list(endpoints), "ports": ports}
+    return compile_slice(msgspec.convert(document, EndpointSlice), "node-1")
 
 
-def frontends(of: Service, *slices: EndpointSlice, family: Family = Family.IPV4) -> dict[str, Frontend]:
-    compiled = [compile_slice(each, "node-1") for each in slices]
-    found, _ = compile_service(of, compiled, HERE, family)
-    return {f"{f.key.address}:{f.key.port}/{f.key.protocol.name}": f for f in found}
+def frontends(service: Service, *slices: SliceEndpoints, family: Family = Family.IPV4) -> dict[str, Frontend]:
+    found, _ = compile_service(service, slices, NODE, family)
+    return {f"{each.key.address}:{each.key.port}/{each.key.protocol.name}": each for each in found}
 
 
 def backends(frontend: Frontend) -> list[str]:
-    return [f"{b.address}:{b.port}" for b in frontend.backends]
+    return [f"{each.address}:{each.port}" for each in frontend.backends]
 
 
-def test_a_cluster_ip_leads_to_ready_endpoints_by_port_name() -> None:
-    found = frontends(service(), piece(endpoint("10.244.2.2"), endpoint("10.244.1.2", "node-1")))
-    assert list(found) == ["10.96.0.10:80/TCP"]
-    web = found["10.96.0.10:80/TCP"]
-    assert backends(web) == ["10.244.1.2:8080", "10.244.2.2:8080"]
-    assert web.masquerade is Masquerade.UNLESS_LOCAL_POD
-    assert str(web.origin) == "Service shop/web spec.ports[0].port"
+CLUSTER_IP, NODE_PORT = "10.96.0.10:80/TCP", "172.18.0.2:30080/TCP"
+NODE_PORT_SPEC: Document = {"type": "NodePort", "ports": [{"name": "http", "port": 80, "nodePort": 30080}]}
 
 
-def test_a_slice_port_of_another_name_or_protocol_is_not_meant() -> None:
-    other = frontends(service(), piece(endpoint("10.244.2.2"), name="admin"))
-    assert backends(other["10.96.0.10:80/TCP"]) == []
-    udp = frontends(service(), piece(endpoint("10.244.2.2"), protocol="UDP"))
-    assert backends(udp["10.96.0.10:80/TCP"]) == []
+def test_a_cluster_ip_leads_to_the_ready_endpoints_of_every_node_in_order() -> None:
+    found = frontends(a_service({}), a_slice(an_endpoint("10.244.2.3", "node-2"), an_endpoint("10.244.1.2")))
+    assert list(found) == [CLUSTER_IP]
+    assert backends(found[CLUSTER_IP]) == ["10.244.1.2:8080", "10.244.2.3:8080"]
+    assert found[CLUSTER_IP].masquerade is Masquerade.UNLESS_LOCAL_POD
+    assert str(found[CLUSTER_IP].origin) == "Service shop/web spec.ports[0].port"
 
 
-def test_a_named_target_port_may_be_another_number_in_each_slice() -> None:
-    found = frontends(service(), piece(endpoint("10.244.2.2"), port=8080), piece(endpoint("10.244.2.3"), port=9090))
-    assert backends(found["10.96.0.10:80/TCP"]) == ["10.244.2.2:8080", "10.244.2.3:9090"]
+def test_a_node_port_opens_on_the_node_and_is_always_masqueraded() -> None:
+    found = frontends(a_service(NODE_PORT_SPEC), a_slice(an_endpoint("10.244.2.3", "node-2")))
+    assert list(found) == [CLUSTER_IP, NODE_PORT]
+    assert found[NODE_PORT].masquerade is Masquerade.ALWAYS
+    assert backends(found[NODE_PORT]) == ["10.244.2.3:8080"]
 
 
-def test_endpoints_that_are_not_ready_are_left_out() -> None:
-    found = frontends(service(), piece(endpoint("10.244.2.2"), endpoint("10.244.2.3", ready=False, serving=False)))
-    assert backends(found["10.96.0.10:80/TCP"]) == ["10.244.2.2:8080"]
+@pytest.mark.parametrize(
+    "service",
+    [
+        a_service({"clusterIP": "None", "clusterIPs": ["None"]}),
+        a_service({"clusterIP": "", "clusterIPs": []}),
+        a_service({"type": "ExternalName", "externalName": "x.example"}),
+        a_service({}, metadata={"name": "web", "labels": {"service.kubernetes.io/service-proxy-name": "other"}}),
+    ],
+    ids=["headless", "unallocated", "external name", "another proxy"],
+)
+def test_services_without_a_virtual_ip_of_ours_have_no_frontend(service: Service) -> None:
+    assert frontends(service, a_slice(an_endpoint("10.244.1.2"))) == {}
 
 
-def test_draining_endpoints_serve_only_when_none_is_ready() -> None:
-    draining = endpoint("10.244.2.9", ready=False, serving=True, terminating=True)
-    both = frontends(service(), piece(endpoint("10.244.2.2"), draining))
-    assert backends(both["10.96.0.10:80/TCP"]) == ["10.244.2.2:8080"]
-    alone = frontends(service(), piece(draining))
-    assert backends(alone["10.96.0.10:80/TCP"]) == ["10.244.2.9:8080"]
-
-
-def test_terminating_endpoints_that_do_not_serve_are_never_used() -> None:
-    gone = endpoint("10.244.2.9", ready=False, serving=False, terminating=True)
-    assert backends(frontends(service(), piece(gone))["10.96.0.10:80/TCP"]) == []
-
-
-def test_absent_conditions_mean_ready() -> None:
-    assert backends(frontends(service(), piece(endpoint("10.244.2.2")))["10.96.0.10:80/TCP"]) == ["10.244.2.2:8080"]
-
-
-def test_of_the_same_endpoint_in_two_slices_the_one_not_terminating_counts() -> None:
-    draining = piece(endpoint("10.244.2.2", ready=False, serving=True, terminating=True), endpoint("10.244.2.3"))
-    living = EndpointSlice(
-        metadata=ObjectMeta(name="other"),
-        address_type="IPv4",
-        endpoints=(endpoint("10.244.2.2"),),
-        ports=(SlicePort(name="http", port=8080, protocol="TCP"),),
+@pytest.mark.parametrize("protocol", ["TCP", "UDP", "SCTP"])
+def test_every_protocol_is_carried_and_matches_slices_of_its_own_only(protocol: str) -> None:
+    service = a_service({"ports": [{"name": "http", "port": 80, "protocol": protocol}]})
+    other = "UDP" if protocol == "TCP" else "TCP"
+    pieces = (
+        a_slice(an_endpoint("10.244.1.2"), protocol=protocol),
+        a_slice(an_endpoint("10.244.1.3"), protocol=other),
     )
-    for slices in ((draining, living), (living, draining)):
-        found = frontends(service(), *slices)
-        assert backends(found["10.96.0.10:80/TCP"]) == ["10.244.2.2:8080", "10.244.2.3:8080"]
+    (found,) = frontends(service, *pieces).values()
+    assert found.key.protocol is Protocol[protocol]
+    assert backends(found) == ["10.244.1.2:8080"]
 
 
-def test_a_node_port_opens_on_the_nodes_own_address_and_masquerades() -> None:
-    ports = (ServicePort(name="http", port=80, node_port=30080),)
-    found = frontends(service(type="NodePort", ports=ports), piece(endpoint("10.244.2.2")))
-    assert set(found) == {"10.96.0.10:80/TCP", "172.18.0.2:30080/TCP"}
-    assert found["172.18.0.2:30080/TCP"].masquerade is Masquerade.ALWAYS
-    assert found["172.18.0.2:30080/TCP"].origin.field == "spec.ports[0].nodePort"
-
-
-def test_nothing_anywhere_is_rejected() -> None:
-    assert frontends(service())["10.96.0.10:80/TCP"].when_empty is Refusal.REJECT
-
-
-def test_internal_policy_local_uses_local_endpoints_and_drops_without_one() -> None:
-    local = service(internal_traffic_policy="Local")
-    found = frontends(local, piece(endpoint("10.244.2.2"), endpoint("10.244.1.2", "node-1")))
-    assert backends(found["10.96.0.10:80/TCP"]) == ["10.244.1.2:8080"]
-    elsewhere = frontends(local, piece(endpoint("10.244.2.2")))["10.96.0.10:80/TCP"]
-    assert elsewhere.backends == ()
-    assert elsewhere.when_empty is Refusal.DROP
-    assert frontends(local)["10.96.0.10:80/TCP"].when_empty is Refusal.REJECT
-
-
-def test_external_policy_local_keeps_the_client_address_and_leaves_the_cluster_ip_alone() -> None:
-    ports = (ServicePort(name="http", port=80, node_port=30080),)
-    local = service(type="NodePort", ports=ports, external_traffic_policy="Local")
-    found = frontends(local, piece(endpoint("10.244.2.2")))
-    assert backends(found["10.96.0.10:80/TCP"]) == ["10.244.2.2:8080"]
-    outside = found["172.18.0.2:30080/TCP"]
-    assert (outside.backends, outside.when_empty, outside.masquerade) == ((), Refusal.DROP, Masquerade.NEVER)
-
-
-def test_the_local_and_the_cluster_set_fall_back_to_draining_endpoints_independently() -> None:
-    local = service(internal_traffic_policy="Local")
-    draining_here = endpoint("10.244.1.9", "node-1", ready=False, serving=True, terminating=True)
-    found = frontends(local, piece(endpoint("10.244.2.2"), draining_here))
-    assert backends(found["10.96.0.10:80/TCP"]) == ["10.244.1.9:8080"]
-
-
-def test_the_same_port_with_tcp_and_udp_is_two_frontends() -> None:
-    ports = (ServicePort(name="t", port=53), ServicePort(name="u", port=53, protocol="UDP"))
-    found = frontends(
-        service(ports=ports),
-        piece(endpoint("10.244.2.2"), name="t", port=1053),
-        piece(endpoint("10.244.2.3"), name="u", port=2053, protocol="UDP"),
+def test_slices_are_matched_by_port_name_and_may_differ_in_number() -> None:
+    pieces = (
+        a_slice(an_endpoint("10.244.1.2"), port=8080),
+        a_slice(an_endpoint("10.244.1.3"), port=9090),
+        a_slice(an_endpoint("10.244.1.4"), name="admin"),
     )
-    assert backends(found["10.96.0.10:53/TCP"]) == ["10.244.2.2:1053"]
-    assert backends(found["10.96.0.10:53/UDP"]) == ["10.244.2.3:2053"]
-    assert found["10.96.0.10:53/UDP"].key.protocol is Protocol.UDP
+    assert backends(frontends(a_service({}), *pieces)[CLUSTER_IP]) == ["10.244.1.2:8080", "10.244.1.3:9090"]
 
 
-def test_headless_external_name_and_foreign_proxies_services_have_no_frontend() -> None:
-    full = piece(endpoint("10.244.2.2"))
-    assert frontends(service(cluster_ip="None", cluster_ips=("None",)), full) == {}
-    assert frontends(service(type="ExternalName", cluster_ip="", cluster_ips=()), full) == {}
-    assert frontends(service({"service.kubernetes.io/service-proxy-name": "other"}), full) == {}
-
-
-def test_external_ips_and_load_balancer_addresses_are_frontends_unless_the_balancer_is_a_proxy() -> None:
-    given = service(type="LoadBalancer", external_ips=("192.0.2.7",))
-    status = ServiceStatus(
-        load_balancer=LoadBalancerStatus(
-            ingress=(
-                LoadBalancerIngress(ip="203.0.113.5", ip_mode="VIP"),
-                LoadBalancerIngress(ip="203.0.113.6", ip_mode="Proxy"),
-                LoadBalancerIngress(hostname="lb.example"),
-            )
-        )
-    )
-    full = Service(metadata=given.metadata, spec=given.spec, status=status)
-    assert set(frontends(full, piece(endpoint("10.244.2.2")))) == {
-        "10.96.0.10:80/TCP",
-        "192.0.2.7:80/TCP",
-        "203.0.113.5:80/TCP",
+def test_absent_conditions_mean_ready_and_a_slice_without_a_port_name_is_the_unnamed_port() -> None:
+    document: Document = {
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.244.1.2", "10.244.1.3"]}],
+        "ports": [{"port": 8080}],
     }
+    piece = compile_slice(msgspec.convert(document, EndpointSlice), "node-1")
+    service = a_service({"ports": [{"port": 80}]})
+    assert backends(frontends(service, piece)[CLUSTER_IP]) == ["10.244.1.2:8080"]
 
 
-def test_addresses_of_the_other_family_are_left_to_the_other_table() -> None:
-    both = service(cluster_ips=("10.96.0.10", "fd00:10:96::a"))
-    six = EndpointSlice(
-        metadata=ObjectMeta(name="six"),
-        address_type="IPv6",
-        endpoints=(endpoint("fd00:10:244:2::2"),),
-        ports=(SlicePort(name="http", port=8080, protocol="TCP"),),
+GONE = an_endpoint("10.244.1.9", ready=False, serving=False, terminating=True)
+DRAINING = an_endpoint("10.244.1.8", ready=False, serving=True, terminating=True)
+DRAINING_AWAY = an_endpoint("10.244.2.8", "node-2", ready=False, serving=True, terminating=True)
+UNREADY = an_endpoint("10.244.1.7", ready=False, serving=False, terminating=False)
+HERE = an_endpoint("10.244.1.2")
+AWAY = an_endpoint("10.244.2.2", "node-2")
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "expected"),
+    [
+        ([HERE, DRAINING], ["10.244.1.2:8080"]),
+        ([DRAINING, GONE, UNREADY], ["10.244.1.8:8080"]),
+        ([GONE, UNREADY], []),
+    ],
+    ids=["ready ones only", "draining ones when none is ready", "nothing else"],
+)
+def test_the_fallback_is_to_serving_and_terminating_endpoints(endpoints: list[Json], expected: list[str]) -> None:
+    found = frontends(a_service({}), a_slice(*endpoints))[CLUSTER_IP]
+    assert backends(found) == expected
+    assert found.when_empty is Refusal.REJECT
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_an_endpoint_in_two_slices_the_one_that_does_not_terminate_counts(turned: bool) -> None:
+    here = an_endpoint("10.244.1.8", ready=True)
+    pieces = [a_slice(DRAINING), a_slice(here)]
+    found = frontends(a_service({}), *(reversed(pieces) if turned else pieces), a_slice(AWAY))[CLUSTER_IP]
+    assert backends(found) == ["10.244.1.8:8080", "10.244.2.2:8080"]
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "internal", "refusal"),
+    [
+        ([HERE, AWAY], ["10.244.1.2:8080"], None),
+        ([DRAINING, AWAY], ["10.244.1.8:8080"], None),
+        ([AWAY], [], Refusal.DROP),
+        ([DRAINING_AWAY], [], Refusal.DROP),
+        ([UNREADY], [], Refusal.REJECT),
+        ([], [], Refusal.REJECT),
+    ],
+)
+def test_policy_local_uses_local_endpoints_and_drops_when_only_others_have_some(
+    endpoints: list[Json], internal: list[str], refusal: Refusal | None
+) -> None:
+    service = a_service({"internalTrafficPolicy": "Local", **NODE_PORT_SPEC})
+    found = frontends(service, a_slice(*endpoints))
+    assert backends(found[CLUSTER_IP]) == internal
+    if refusal:
+        assert found[CLUSTER_IP].when_empty is refusal
+    other = frontends(a_service({"externalTrafficPolicy": "Local", **NODE_PORT_SPEC}), a_slice(*endpoints))
+    assert backends(other[NODE_PORT]) == internal
+    assert other[NODE_PORT].masquerade is Masquerade.NEVER
+    everywhere = frontends(a_service({}), a_slice(*endpoints))
+    assert backends(other[CLUSTER_IP]) == backends(everywhere[CLUSTER_IP])
+    assert backends(found[NODE_PORT]) == backends(everywhere[CLUSTER_IP])
+
+
+def test_external_addresses_are_frontends_too() -> None:
+    status: Document = {
+        "loadBalancer": {
+            "ingress": [
+                {"ip": "203.0.113.5"},
+                {"ip": "203.0.113.6", "ipMode": "Proxy"},
+                {"hostname": "lb.example"},
+                {"ip": "203.0.113.7", "ipMode": "VIP"},
+            ]
+        }
+    }
+    service = a_service({"type": "LoadBalancer", "externalIPs": ["198.51.100.9", "no address"]}, status=status)
+    found = frontends(service, a_slice(HERE))
+    assert list(found) == [CLUSTER_IP, "198.51.100.9:80/TCP", "203.0.113.5:80/TCP", "203.0.113.7:80/TCP"]
+    assert found["203.0.113.7:80/TCP"].origin.field == "status.loadBalancer.ingress[3].ip"
+
+
+def test_source_ranges_close_the_load_balancer_addresses_and_say_so() -> None:
+    service = a_service(
+        {"type": "LoadBalancer", "loadBalancerSourceRanges": ["10.0.0.0/8"]},
+        status={"loadBalancer": {"ingress": [{"ip": "203.0.113.5"}]}},
     )
-    four = frontends(both, piece(endpoint("10.244.2.2")), six)
-    assert backends(four["10.96.0.10:80/TCP"]) == ["10.244.2.2:8080"]
-    other = frontends(both, piece(endpoint("10.244.2.2")), six, family=Family.IPV6)
-    assert backends(other["fd00:10:96::a:80/TCP"]) == ["fd00:10:244:2::2:8080"]
+    found, findings = compile_service(service, (a_slice(HERE),), NODE)
+    assert [str(each.key.address) for each in found] == ["10.96.0.10"]
+    assert [finding.origin.field for finding in findings] == ["spec.loadBalancerSourceRanges"]
 
 
-def test_what_the_rows_cannot_carry_yet_is_told() -> None:
-    sticky = service(session_affinity="ClientIP")
-    _, findings = compile_service(sticky, (), HERE)
-    assert [str(f.origin) for f in findings] == ["Service shop/web spec.sessionAffinity"]
-    ranged = service(type="LoadBalancer", load_balancer_source_ranges=("192.0.2.0/24",))
-    _, findings = compile_service(ranged, (), HERE)
-    assert [f.origin.field for f in findings] == ["spec.loadBalancerSourceRanges"]
+def test_session_affinity_is_a_finding() -> None:
+    _, findings = compile_service(a_service({"sessionAffinity": "ClientIP"}), (), NODE)
+    assert [finding.origin.field for finding in findings] == ["spec.sessionAffinity"]
+
+
+def test_each_family_sees_its_own_addresses_and_slices() -> None:
+    service = a_service({"clusterIP": "10.96.0.10", "clusterIPs": ["10.96.0.10", "fd00:10::a"]})
+    pieces = (
+        a_slice(HERE),
+        a_slice(an_endpoint("fd00:1::2"), kind="IPv6"),
+        a_slice(an_endpoint("x.example"), kind="FQDN"),
+    )
+    assert backends(frontends(service, *pieces)[CLUSTER_IP]) == ["10.244.1.2:8080"]
+    (found,) = frontends(service, *pieces, family=Family.IPV6).values()
+    assert str(found.key.address) == "fd00:10::a"
+    assert backends(found) == ["fd00:1::2:8080"]
+
+
+def test_an_endpoint_whose_address_is_none_is_left_out() -> None:
+    piece = a_slice(an_endpoint("10.244.1"), an_endpoint("10.244.1.300"), an_endpoint("fd00::1"), HERE)
+    assert backends(frontends(a_service({}), piece)[CLUSTER_IP]) == ["10.244.1.2:8080"]
