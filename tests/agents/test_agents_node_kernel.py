@@ -1,0 +1,242 @@
+"""Does the agent, as a process, keep the kernel at what the API server says, whatever happens to either?"""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from fairlead.drivers.netns import entered, new_namespace, open_socket
+from fairlead.kube.documents import Document, Json, mapping_at, text_at
+
+pytestmark = pytest.mark.kernel
+
+
+class World:
+    """An API server of three kinds, small enough to see through: it lists, watches, dies and comes back."""
+
+    def __init__(self, namespace: int) -> None:
+        self._namespace = namespace
+        self._objects: dict[str, dict[str, Document]] = {"services": {}, "endpointslices": {}, "nodes": {}}
+        self._history: list[tuple[int, str, Document]] = []
+        self._news = asyncio.Condition()
+        self._runner: web.AppRunner | None = None
+        self.port = 0
+
+    async def start(self) -> None:
+        listener = open_socket(self._namespace, socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", self.port))
+        self.port = listener.getsockname()[1]
+        application = web.Application()
+        application.router.add_get("/{path:.*}", self._answer)
+        self._runner = web.AppRunner(application, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.SockSite(self._runner, listener).start()
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def put(self, kind: str, document: Document) -> None:
+        await self._change(kind, "MODIFIED", document)
+
+    async def remove(self, kind: str, name: str) -> None:
+        await self._change(kind, "DELETED", self._objects[kind][name])
+
+    async def _change(self, kind: str, what: str, document: Document) -> None:
+        version = len(self._history) + 2
+        name = text_at(document, "metadata", "name")
+        document = {**document, "metadata": {**mapping_at(document, "metadata"), "resourceVersion": str(version)}}
+        if what == "DELETED":
+            del self._objects[kind][name]
+        else:
+            self._objects[kind][name] = document
+        event: Document = {"type": what, "object": document}
+        async with self._news:
+            self._history.append((version, kind, event))
+            self._news.notify_all()
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        kind = request.path.rsplit("/", 1)[-1]
+        if "watch" not in request.query:
+            items: list[Json] = list(self._objects[kind].values())
+            version = str(len(self._history) + 1)
+            return web.json_response({"metadata": {"resourceVersion": version}, "items": items})
+        response = web.StreamResponse()
+        await response.prepare(request)
+        told = int(request.query["resourceVersion"]) - 1
+        while True:
+            async with self._news:
+                while len(self._history) <= told:
+                    await self._news.wait()
+            for _, which, event in self._history[told:]:
+                told += 1
+                if which == kind:
+                    await response.write(json.dumps(event).encode() + b"\n")
+
+
+def a_service(name: str, ip: str, node_port: int = 0) -> Document:
+    ports: list[Json] = [{"name": "http", "port": 80, "nodePort": node_port}]
+    return {"metadata": {"namespace": "shop", "name": name}, "spec": {"clusterIP": ip, "ports": ports}}
+
+
+def a_slice(service: str, *addresses: str) -> Document:
+    endpoints: list[Json] = [{"addresses": [address]} for address in addresses]
+    labels: Document = {"kubernetes.io/service-name": service}
+    return {
+        "metadata": {"namespace": "shop", "name": f"{service}-1", "labels": labels},
+        "addressType": "IPv4",
+        "endpoints": endpoints,
+        "ports": [{"name": "http", "port": 8080}],
+    }
+
+
+class Machine:
+    """A network namespace with an API server in it, and agents to start there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.namespace = new_namespace()
+        self.run("ip", "link", "set", "lo", "up")
+        self.world = World(self.namespace)
+        self.folder = folder
+        self.agents: list[subprocess.Popen[bytes]] = []
+
+    def run(self, *words: str) -> str:
+        with entered(self.namespace):
+            return subprocess.run(words, capture_output=True, text=True, check=False).stdout
+
+    def listen(self) -> subprocess.Popen[str]:
+        with entered(self.namespace):
+            return subprocess.Popen(["nft", "monitor"], stdout=subprocess.PIPE, text=True)
+
+    def start_agent(self) -> subprocess.Popen[bytes]:
+        config = self.folder / "kubeconfig"
+        named: Document = {"server": f"http://127.0.0.1:{self.world.port}"}
+        config.write_text(
+            json.dumps(
+                {
+                    "current-context": "c",
+                    "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+                    "clusters": [{"name": "k", "cluster": named}],
+                    "users": [{"name": "u", "user": {}}],
+                }
+            )
+        )
+        program = (
+            "import asyncio, sys; from pathlib import Path; from fairlead.agents.node import NodeAgentConfig, main\n"
+            "asyncio.run(main(NodeAgentConfig(node='node-1', kubeconfig=Path(sys.argv[1]))))"
+        )
+        with entered(self.namespace):
+            agent = subprocess.Popen(
+                [sys.executable, "-c", program, str(config)], stderr=(self.folder / "log").open("ab")
+            )
+        self.agents.append(agent)
+        return agent
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def addresses(self) -> set[str]:
+        """The addresses of the backends in the kernel."""
+        found = self.run("nft", "list", "map", "ip", "fairlead", "backends")
+        return set(re.findall(r": (10\.244\.\d+\.\d+) \. \d+", found))
+
+    async def wait_for(self, addresses: set[str], seconds: float = 10) -> None:
+        deadline = time.monotonic() + seconds
+        while self.addresses() != addresses:
+            assert time.monotonic() < deadline, f"{self.addresses()} never became {addresses}: {self.log()}"
+            await asyncio.sleep(0.02)
+
+    async def wait_for_log(self, text: str, times: int = 1, seconds: float = 10) -> None:
+        deadline = time.monotonic() + seconds
+        while self.log().count(text) < times:
+            assert time.monotonic() < deadline, f"{text!r} was never said: {self.log()}"
+            await asyncio.sleep(0.02)
+
+    def close(self) -> None:
+        for agent in self.agents:
+            agent.kill()
+            agent.wait()
+        os.close(self.namespace)
+
+
+@pytest.fixture
+async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
+    machine = Machine(tmp_path)
+    world = machine.world
+    await world.start()
+    node: Document = {
+        "metadata": {"name": "node-1"},
+        "spec": {"podCIDRs": ["10.244.1.0/24"]},
+        "status": {"addresses": [{"type": "InternalIP", "address": "172.18.0.2"}]},
+    }
+    await world.put("nodes", node)
+    await world.put("services", a_service("web", "10.96.0.10", 30080))
+    await world.put("endpointslices", a_slice("web", "10.244.1.2", "10.244.2.2"))
+    yield machine
+    await world.stop()
+    machine.close()
+
+
+async def test_the_kernel_follows_endpoints_and_services(machine: Machine) -> None:
+    machine.start_agent()
+    await machine.wait_for({"10.244.1.2", "10.244.2.2"})
+    ruleset = machine.run("nft", "list", "ruleset")
+    assert "10.96.0.10 . tcp . 80 : goto cluster-2" in ruleset.replace('"', "")
+    assert "172.18.0.2 . tcp . 30080" in ruleset
+    await machine.world.put("endpointslices", a_slice("web", "10.244.2.2", "10.244.2.3"))
+    await machine.wait_for({"10.244.2.2", "10.244.2.3"})
+    await machine.world.remove("services", "web")
+    await machine.wait_for(set())
+    assert "10.96.0.10" not in machine.run("nft", "list", "ruleset")
+
+
+async def test_sigterm_leaves_the_rows_and_the_next_agent_applies_only_the_difference(machine: Machine) -> None:
+    agent = machine.start_agent()
+    await machine.wait_for({"10.244.1.2", "10.244.2.2"})
+    agent.send_signal(signal.SIGTERM)
+    assert agent.wait(10) == 0
+    assert machine.addresses() == {"10.244.1.2", "10.244.2.2"}
+    await machine.world.put("services", a_service("db", "10.96.0.11"))
+    await machine.world.put("endpointslices", a_slice("db", "10.244.1.9"))
+    monitor = machine.listen()
+    machine.start_agent()
+    await machine.wait_for({"10.244.1.2", "10.244.2.2", "10.244.1.9"})
+    monitor.terminate()
+    assert monitor.stdout is not None
+    heard = monitor.stdout.read()
+    assert "10.96.0.11" in heard, heard
+    assert "10.96.0.10 " not in heard, heard
+    assert "delete" not in heard, heard
+
+
+async def test_rows_stay_while_the_api_server_is_away_and_catch_up_after(machine: Machine) -> None:
+    machine.start_agent()
+    await machine.wait_for({"10.244.1.2", "10.244.2.2"})
+    await machine.world.stop()
+    await machine.wait_for_log("event=waiting")
+    assert machine.addresses() == {"10.244.1.2", "10.244.2.2"}
+    await machine.world.put("endpointslices", a_slice("web", "10.244.2.4"))
+    await machine.world.start()
+    await machine.wait_for({"10.244.2.4"}, seconds=20)
+
+
+async def test_a_ruleset_that_somebody_flushed_is_restored_with_the_next_change(machine: Machine) -> None:
+    machine.start_agent()
+    await machine.wait_for({"10.244.1.2", "10.244.2.2"})
+    machine.run("nft", "flush", "ruleset")
+    assert machine.addresses() == set()
+    await machine.world.put("endpointslices", a_slice("web", "10.244.1.2", "10.244.2.5"))
+    await machine.wait_for({"10.244.1.2", "10.244.2.5"})
+    assert "event=recovered" in machine.log()
+    assert "30080" in machine.run("nft", "list", "ruleset")
