@@ -39,6 +39,13 @@ def test_unknown_fields_and_nulls_are_dropped_and_free_maps_are_not() -> None:
     }
 
 
+def test_quantities_given_as_numbers_become_texts() -> None:
+    limits: dict[str, Any] = {"cpu": 0.5, "memory": 1024, "storage": "1Gi"}
+    pod: dict[str, Any] = {"spec": {"containers": [{"resources": {"limits": limits}}]}}
+    assert drop_unknown(POD, pod) == []
+    assert pod["spec"]["containers"][0]["resources"]["limits"] == {"cpu": "500m", "memory": "1024", "storage": "1Gi"}
+
+
 WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
     "a text for a number": (
         DEPLOYMENT,

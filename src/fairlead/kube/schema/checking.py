@@ -9,6 +9,7 @@ import binascii
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from decimal import Decimal
 
 from fairlead.kube.documents import Document, Json
 from fairlead.kube.schema.types import Field, SchemaType, schema_type
@@ -33,7 +34,7 @@ def unknown_fields(schema: str, document: Document) -> list[str]:
 def drop_unknown(schema: str, document: Document) -> list[str]:
     """Remove, in place, unknown fields and nulls, as decoding to a typed object does.
 
-     return what `unknown_fields` does.
+    return what `unknown_fields` does.
     """
     found: list[str] = []
     known = schema_type(schema)
@@ -69,13 +70,23 @@ def _tidy(known: SchemaType, document: Document, path: str, found: list[str], *,
         inner = schema_type(field.type)
         if inner:
             _tidy_values(inner, field, value, f"{path}{key}", found, drop=drop)
-        elif drop and field.shape == "map" and isinstance(value, dict):
-            _null_to_zero(field, value)
+        elif drop:
+            document[key] = _as_decoded(field, value)
 
 
-def _null_to_zero(field: Field, values: Document) -> None:
-    for key in [key for key, value in values.items() if value is None]:
-        values[key] = [] if field.type == "strings" else ""
+def _as_decoded(field: Field, value: Json) -> Json:
+    """Return a plain value as it looks once decoded and encoded again: quantities are texts, nulls in maps empty."""
+    if field.shape == "map" and isinstance(value, dict):
+        empty: Json = [] if field.type == "strings" else ""
+        return {key: empty if each is None else _as_quantity(field, each) for key, each in value.items()}
+    return _as_quantity(field, value)
+
+
+def _as_quantity(field: Field, value: Json) -> Json:
+    if field.type != "quantity" or isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    number = Decimal(str(value))
+    return str(int(number)) if number == int(number) else f"{int(number * 1000)}m"
 
 
 def _tidy_values(inner: SchemaType, field: Field, value: Json, path: str, found: list[str], *, drop: bool) -> None:

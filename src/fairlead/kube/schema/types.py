@@ -57,11 +57,6 @@ class Field(Struct, frozen=True, array_like=True):
         """Whether a strategic patch adds to this list in place of replacing it."""
         return "merge" in self.strategy
 
-    @property
-    def retains_keys(self) -> bool:
-        """Whether clients may send $retainKeys for this field's values."""
-        return "retainKeys" in self.strategy
-
 
 class SchemaType(Struct, frozen=True):
     """One object type: its fields by their name on the wire; group, version and kind if it is a kind of its own."""

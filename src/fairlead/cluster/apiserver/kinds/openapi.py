@@ -54,7 +54,6 @@ NAMED: dict[str, tuple[str, Document]] = {
         },
     ),
 }
-ACTIONS = {"get": "get", "put": "put", "patch": "patch", "post": "post", "delete": "delete"}
 METHODS = {"get": "get", "create": "post", "update": "put", "patch": "patch", "delete": "delete"}
 
 
@@ -200,7 +199,7 @@ def _operations(kind: Document, schema: str, verbs: tuple[str, ...], wanted: tup
     for verb in wanted:
         if verb in verbs:
             method = METHODS[verb]
-            operations[method] = _operation(kind, schema, method, ACTIONS[method], [])
+            operations[method] = _operation(kind, schema, method, method, [])
     return operations
 
 

@@ -44,11 +44,11 @@ def selector_text(selector: Document) -> str:
     return ",".join(text for _, text in sorted(terms)) or NONE
 
 
-def short_list(items: Sequence[str], empty: str = NONE, between: str = ",") -> str:
+def short_list(items: Sequence[str], empty: str = NONE) -> str:
     """Return at most three items, and how many more there are."""
     if not items:
         return empty
-    shown = between.join(items[:SHOWN])
+    shown = ",".join(items[:SHOWN])
     return f"{shown} + {len(items) - SHOWN} more..." if len(items) > SHOWN else shown
 
 

@@ -4,7 +4,7 @@ In: a document and the path of what is judged. Out: an iterator of FieldErrors i
 k8s.io/apimachinery/pkg/api/validation and apis/meta/v1/validation.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from fairlead.cluster.apiserver.kinds.editing import children
 from fairlead.cluster.apiserver.kinds.errors import FieldError, forbidden, invalid, required, too_long, unsupported
@@ -41,10 +41,10 @@ def judged(path: str, value: str, rule: texts.Rule) -> Found:
         yield invalid(path, value, sentence)
 
 
-def one_of(path: str, value: str, supported: Sequence[str], order: Iterable[str] | None = None) -> Found:
-    """Judge a text that must be one of a few; `order` is how they are shown, if not as given."""
+def one_of(path: str, value: str, supported: Sequence[str]) -> Found:
+    """Judge a text that must be one of a few."""
     if value not in supported:
-        yield unsupported(path, value, supported if order is None else order)
+        yield unsupported(path, value, supported)
 
 
 def not_negative(document: Document, path: str, *names: str) -> Found:

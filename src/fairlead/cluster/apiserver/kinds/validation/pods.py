@@ -10,7 +10,7 @@ from fairlead.cluster.apiserver.kinds.editing import children
 from fairlead.cluster.apiserver.kinds.errors import forbidden, invalid, required
 from fairlead.cluster.apiserver.kinds.validation import texts
 from fairlead.cluster.apiserver.kinds.validation.containers import containers
-from fairlead.cluster.apiserver.kinds.validation.fields import Found, immutable, judged, labels, one_of
+from fairlead.cluster.apiserver.kinds.validation.fields import Found, judged, labels, one_of
 from fairlead.cluster.apiserver.kinds.validation.volumes import volume_names, volumes
 from fairlead.kube.documents import Document, items_at, mapping_at, number_at, text_at
 
@@ -115,8 +115,3 @@ def _fixed_part(spec: Document, before: Document) -> Document:
         for container in children(fixed, field):
             container.pop("image", None)
     return fixed
-
-
-def pod_status_update_rules(new: Document, old: Document) -> Found:
-    """Refuse another node by way of the status."""
-    yield from immutable("spec.nodeName", text_at(new, "spec", "nodeName"), text_at(old, "spec", "nodeName"))
