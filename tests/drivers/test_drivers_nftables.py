@@ -292,6 +292,18 @@ def test_a_set_with_too_many_rows_is_listed_without_them(nft_socket: NftSocket) 
     assert table.sets["addresses"].rows == {}
 
 
+def test_sets_listed_without_their_rows_are_emptied_and_filled_in_one_transaction(nft_socket: NftSocket) -> None:
+    way = AddElements(WAYS, [Element(KEY, goto("a"))])
+    nft_socket.apply(transaction(*EMPTY.commands, AddChain(Chain("a")), AddElements(PORTS, numbered(3_000)), way))
+    wanted = listed(nft_socket)
+    bare = nft_socket.list_table(TableFamily.IP, "t", most_rows=0)
+    assert bare is not None
+    before = nft_socket.generation()
+    nft_socket.apply(transaction(*diff_tables(SETS, bare, wanted)))
+    assert nft_socket.generation() - before == 1
+    assert listed(nft_socket) == wanted
+
+
 def test_what_somebody_else_did_to_the_table_is_seen_and_mended(nft_socket: NftSocket, nft: Nft) -> None:
     nft_socket.apply(
         transaction(*EMPTY.commands, AddElements(PORTS, numbered(3)), AddRule("hooked", Rule((Counter(),))))

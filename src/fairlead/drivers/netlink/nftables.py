@@ -37,12 +37,15 @@ _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _REQUEST, _ACK, _DUMP = 1, 4, 0x300
 _LIST_ATTEMPTS, _LIST_PAUSE = 10, 0.005
 _ROWS_AT_ONCE = 500
-MOST_ROWS = 250_000
-_SUBSYSTEM = 10
+_SUBSYSTEM = socket.htons(10)
+_HEADER_SIZE = 20
 _WANTED_SEND_BUFFER = 1 << 29
 _WANTED_RECEIVE_BUFFER = 1 << 22
 _RECEIVE_SIZE = 1 << 16
 _BATCH_OVERHEAD = 4096
+
+MOST_ROWS = 250_000
+"""How many rows of one set are listed: a second or two; the time grows with the square of their number."""
 
 
 class NftError(FairleadError):
@@ -171,7 +174,7 @@ class NftSocket:
         self._sequence += 1
         sequence = self._sequence
         flags = _REQUEST | (_DUMP if dump else _ACK)
-        self._transmit(MESSAGE_HEADER.pack(20 + len(body), kind, flags, sequence, 0, family, 0, 0) + body)
+        self._transmit(MESSAGE_HEADER.pack(_HEADER_SIZE + len(body), kind, flags, sequence, 0, family, 0, 0) + body)
         bodies: list[bytes] = []
         interrupted = False
         while True:
@@ -198,37 +201,30 @@ class NftSocket:
         return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
 
     def _batches(self, messages: Iterator[Message]) -> Iterator[list[Message]]:
+        """Gather messages into batches within the limit; a group that alone is longer gets a batch to itself."""
         batch: list[Message] = []
         size = 0
-        unit: list[Message] = []
-        for message in messages:
-            if not message.bound and unit:
-                length = sum(len(part.body) + 20 for part in unit)
-                if batch and size + length > self.limit:
-                    yield batch
-                    batch, size = [], 0
-                batch += unit
-                size += length
-                unit = []
-            unit.append(message)
-        if batch or unit:
-            length = sum(len(part.body) + 20 for part in unit)
+        for group in _groups(messages):
+            length = sum(len(message.body) + _HEADER_SIZE for message in group)
             if batch and size + length > self.limit:
                 yield batch
-                batch = []
-            yield batch + unit
+                batch, size = [], 0
+            batch += group
+            size += length
+        if batch:
+            yield batch
 
     def _send_batch(self, messages: list[Message], transaction: Transaction) -> None:
         first = self._sequence + 1
         last = self._sequence = first + len(messages)
         family = transaction.family
         pack = MESSAGE_HEADER.pack
-        pieces = [pack(20, BATCH_BEGIN, _REQUEST, first, 0, 0, 0, _SUBSYSTEM << 8)]
+        pieces = [pack(_HEADER_SIZE, BATCH_BEGIN, _REQUEST, first, 0, 0, 0, _SUBSYSTEM)]
         for sequence, message in enumerate(messages, first + 1):
             flags = message.flags | (_REQUEST | _ACK if sequence == last else _REQUEST)
-            pieces.append(pack(20 + len(message.body), message.type, flags, sequence, 0, family, 0, 0))
+            pieces.append(pack(_HEADER_SIZE + len(message.body), message.type, flags, sequence, 0, family, 0, 0))
             pieces.append(message.body)
-        pieces.append(pack(20, BATCH_END, _REQUEST, last, 0, 0, 0, _SUBSYSTEM << 8))
+        pieces.append(pack(_HEADER_SIZE, BATCH_END, _REQUEST, last, 0, 0, 0, _SUBSYSTEM))
         self._transmit(b"".join(pieces))
         self._await_acknowledgement(first, last, messages, transaction)
 
@@ -257,10 +253,22 @@ class NftSocket:
         try:
             data = self._socket.recv(_RECEIVE_SIZE)
         except BlockingIOError:
-            raise NftError(errno.EIO, None, "the kernel did not acknowledge the batch") from None
+            raise NftError(errno.EIO, None, "the kernel did not answer") from None
         except OSError as error:
             raise NftError(error.errno or 0, None, "the kernel's replies were lost") from error
         return [reply for reply in iter_replies(data) if reply.sequence >= first]
+
+
+def _groups(messages: Iterator[Message]) -> Iterator[list[Message]]:
+    """Yield the messages that must stay together: one, and those bound to it."""
+    group: list[Message] = []
+    for message in messages:
+        if group and not message.bound:
+            yield group
+            group = []
+        group.append(message)
+    if group:
+        yield group
 
 
 def open_nft_socket() -> NftSocket:
@@ -292,6 +300,3 @@ def _remedy(number: int) -> str:
             return "list the table and apply the difference: it is not in the state this transaction starts from"
         case _:
             return ""
-
-
-__all__ = ["NftError", "NftSocket", "TableFamily", "open_nft_socket"]
