@@ -110,6 +110,13 @@ async def test_a_namespace_goes_when_it_is_finalized(api: Api) -> None:
     assert (await api("GET", path)).status == 404
 
 
+async def test_the_namespaces_of_the_cluster_itself_stay(api: Api) -> None:
+    refused = await api("DELETE", "/api/v1/namespaces/kube-system")
+    assert (refused.status, refused.json["message"]) == (
+        403, 'namespaces "kube-system" is forbidden: this namespace may not be deleted',
+    )  # fmt: skip
+
+
 async def test_an_eviction_deletes_the_pod(api: Api) -> None:
     await bound(api)
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}}

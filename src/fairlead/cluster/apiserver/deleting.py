@@ -11,7 +11,7 @@ from msgspec import Struct
 from fairlead.cluster.apiserver.calls import Call, decode_object, resource_key
 from fairlead.cluster.apiserver.kinds.spec import KindSpec
 from fairlead.cluster.apiserver.reading import get, select
-from fairlead.cluster.apiserver.statuses import StatusError, bad_request, conflict
+from fairlead.cluster.apiserver.statuses import StatusError, bad_request, conflict, forbidden
 from fairlead.cluster.apiserver.store import Stored
 from fairlead.cluster.apiserver.tables import Clock
 from fairlead.cluster.apiserver.writing import Writer, is_finished, time_text, unstored
@@ -28,6 +28,9 @@ from fairlead.kube.documents import (
 
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
+IMMORTAL = ("default", "kube-system", "kube-public")
+"""The namespaces that may not be deleted (the NamespaceLifecycle admission)."""
+
 _POLICIES = ("Background", "Foreground", "Orphan")
 
 
@@ -95,6 +98,8 @@ def delete_collection(call: Call, writer: Writer, clock: Clock) -> list[Stored]:
 
 def delete_stored(kind: KindSpec, stored: Stored, options: DeleteOptions, writer: Writer, clock: Clock) -> Deleted:
     """Delete one object, or mark it as going where grace or a finalizer keeps it."""
+    if kind.resource.kind == "Namespace" and stored.key[1] in IMMORTAL:
+        raise forbidden(kind.resource, stored.key[1], "this namespace may not be deleted")
     _check_preconditions(kind, stored, options)
     document = stored.document()
     metadata = mapping_at(document, "metadata")
