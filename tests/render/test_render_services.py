@@ -14,6 +14,8 @@ from fairlead.nft.objects import Element
 from fairlead.nft.tables import TableContents
 from fairlead.nft.text import spell_element
 from fairlead.nft.transactions import AddElements, DeleteElements, ReplaceElements, Transaction
+from fairlead.nft.verdicts import Verdict
+from fairlead.render.service_bytes import pack_backend, pack_frontend
 from fairlead.render.services import ServiceRows, arrange_backends
 
 PODS = (parse_prefix("10.244.1.0/24"), parse_prefix("10.244.64.0/22"))
@@ -205,6 +207,11 @@ def test_a_chain_lives_as_long_as_a_frontend_of_its_width() -> None:
     assert rows.desired() == rows_of().desired()
 
 
+def test_a_frontend_of_the_other_family_is_a_bug() -> None:
+    with pytest.raises(AssertionError, match="fd00::9"):
+        replace(rows_of(), frontend("fd00::9:80"))
+
+
 def test_the_base_forgets_the_rows_it_takes_away() -> None:
     rows = rows_of()
     replace(rows, frontend("10.96.0.9:80", WEB))
@@ -291,6 +298,40 @@ def test_any_sequence_of_changes_ends_as_a_fresh_start_and_as_the_applied_transa
     fresh = rows_of()
     fresh.replace(present)
     assert canonical(rows.desired()) == canonical(fresh.desired())
+
+
+def check_every_frontend_is_served(table: TableContents, present: set[bytes], allowed: dict[bytes, set[bytes]]) -> None:
+    """Assert that a frontend's verdict draws only from rows there are, and that `present` ones have a verdict."""
+    backends = table.sets["backends"].rows or {}
+    served = table.sets["frontends"].rows or {}
+    refused = table.sets["no-endpoints"].rows or {}
+    assert present <= {*served, *refused}
+    for key, verdict in served.items():
+        assert isinstance(verdict, Verdict)
+        for number in range(int(verdict.chain.rpartition("-")[2])):
+            assert backends[key + number.to_bytes(4, sys.byteorder)] in allowed[key]
+
+
+@settings(deadline=None)
+@given(before=st.lists(frontends, max_size=6), changes=st.lists(st.one_of(frontends, removals), max_size=6))
+def test_wherever_a_transaction_is_cut_every_frontend_stays_right(
+    before: list[Frontend], changes: list[Frontend | FrontendKey]
+) -> None:
+    rows = rows_of()
+    table = apply_transaction(None, rows.base())
+    old = {x.key: x for x in before}
+    new = {x.key if isinstance(x, Frontend) else x: x if isinstance(x, Frontend) else None for x in changes}
+    table = apply_transaction(table, rows.replace(old))
+    allowed: dict[bytes, set[bytes]] = {}
+    for each in (*old.values(), *new.values()):
+        if each is not None:
+            allowed.setdefault(pack_frontend(each.key), set()).update(pack_backend(x) for x in each.backends)
+    staying = {pack_frontend(key) for key in old if key not in new or new[key] is not None}
+    transaction = rows.replace(new)
+    for command in transaction.commands:
+        table = apply_transaction(table, Transaction(transaction.family, transaction.table, (command,)))
+        assert table is not None
+        check_every_frontend_is_served(table, staying, allowed)
 
 
 @settings(deadline=None)

@@ -128,6 +128,7 @@ class ServiceRows:
                 self._placed[key] = Placed(backends, placed.verdict, placed.chosen)
 
     def _place(self, key: FrontendKey, frontend: Frontend | None, out: ServiceChanges) -> None:
+        assert len(key.address.packed) == self._layout.family.size, f"{key.address} is not {self._layout.family.value}"
         old = self._placed.get(key)
         if old is None and frontend is None:
             return
