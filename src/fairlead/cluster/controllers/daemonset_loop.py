@@ -27,7 +27,7 @@ class DaemonSetLoop:
         self._performer = performer
         self._specs = specs
         self._clock = clock
-        self.loop = Loop("daemonset", WorkQueue[Key](rest=4.0), self.reconcile)
+        self.loop = Loop("daemonset", WorkQueue[Key](rest=4.0, longest_rest=0.1), self.reconcile)
         world.daemon_sets.listen(self._on_set)
         world.pods.listen(self._on_pod)
         world.nodes.listen(self._on_node)

@@ -36,7 +36,7 @@ class DeploymentLoop:
         self._performer = performer
         self._specs = specs
         self._clock = clock
-        self.loop = Loop("deployment", WorkQueue[Key](rest=4.0), self.reconcile)
+        self.loop = Loop("deployment", WorkQueue[Key](rest=4.0, longest_rest=0.1), self.reconcile)
         world.deployments.listen(self._on_deployment)
         world.replica_sets.listen(self._on_set)
         world.pods.listen(self._on_pod)

@@ -13,6 +13,9 @@ from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
+FREE_ROUND = 0.002
+"""Seconds a round may take without a rest after it: small objects are followed at once, however often they change."""
+
 FIRST_RETRY = 0.005
 LONGEST_RETRY = 60.0
 
@@ -20,8 +23,8 @@ LONGEST_RETRY = 60.0
 class WorkQueue(Generic[K]):
     """Keys to work on, in order of arrival, none of them twice at the same time.
 
-    `rest` is the pause after a round on a key as a multiple of that round's length; `longest_rest` bounds it in
-    seconds. Must be made and used inside one running event loop.
+    `rest` is the pause after a round on a key as a multiple of what that round took beyond FREE_ROUND;
+    `longest_rest` bounds it in seconds. Must be made and used inside one running event loop.
     """
 
     def __init__(self, *, rest: float = 0.0, longest_rest: float = 0.5) -> None:
@@ -87,7 +90,8 @@ class WorkQueue(Generic[K]):
     def done(self, key: K) -> None:
         """Tell that the round on `key` is over."""
         now = _now()
-        pause = min(self._rest * (now - self._running.pop(key)), self._longest_rest)
+        took = now - self._running.pop(key)
+        pause = min(self._rest * (took - FREE_ROUND), self._longest_rest)
         if pause > 0:
             self._resting[key] = now + pause
         if key in self._again:

@@ -28,7 +28,7 @@ class ReplicaSetLoop:
         self._performer = performer
         self._specs = specs
         self._clock = clock
-        self.loop = Loop("replicaset", WorkQueue[Key](rest=8.0), self.reconcile)
+        self.loop = Loop("replicaset", WorkQueue[Key](rest=4.0, longest_rest=0.1), self.reconcile)
         world.replica_sets.listen(self._on_set)
         world.pods.listen(self._on_pod)
 

@@ -36,7 +36,7 @@ class SliceLoop:
         self._world = world
         self._performer = performer
         self._known: dict[Key, _Known] = {}
-        self.loop = Loop("endpointslice", WorkQueue[Key](rest=3.0), self.reconcile)
+        self.loop = Loop("endpointslice", WorkQueue[Key](rest=3.0, longest_rest=0.1), self.reconcile)
         world.services.listen(self._on_service)
         world.pods.listen(self._on_pod)
         world.slices.listen(self._on_slice)
