@@ -82,6 +82,17 @@ def test_a_revision_that_left_the_ring_has_expired(monkeypatch: pytest.MonkeyPat
         store.since(PODS, 2)
 
 
+def test_big_objects_leave_the_ring_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "RING_BYTES", 1000)
+    store = make()
+    for index in range(4):
+        store.put(PODS, ("a", f"x{index}"), pod("x", blob="x" * 400))
+        store.commit()
+    assert [event.revision for event in store.since(PODS, 2)] == [3, 4]
+    with pytest.raises(ExpiredError):
+        store.since(PODS, 1)
+
+
 def test_events_are_published_only_when_durable() -> None:
     store, seen = make(), list[Event]()
     store.subscribe(PODS, seen.append)

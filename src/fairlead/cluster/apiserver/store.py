@@ -20,6 +20,9 @@ from fairlead.kube.documents import Document
 RING_LENGTH = 8192
 """How many events of one resource stay for watches that resume and for lists that continue."""
 
+RING_BYTES = 16 * 1024 * 1024
+"""How many bytes of objects those events may hold; the older ones go first."""
+
 _DECODER = msgspec.json.Decoder(Document)
 _ENCODER = msgspec.json.Encoder()
 
@@ -128,6 +131,7 @@ class Shelf:
         self.objects: dict[ObjectKey, Stored] = {}
         self.keys: list[ObjectKey] = []
         self.events: deque[Event] = deque()
+        self.held = 0
         self.compacted = compacted
         self.subscribers: list[Subscriber] = []
         self.followers: list[Follower] = []
@@ -146,8 +150,11 @@ class Shelf:
     def record(self, event: Event) -> None:
         """Keep a published event for those who come later."""
         self.events.append(event)
-        if len(self.events) > RING_LENGTH:
-            self.compacted = self.events.popleft().revision
+        self.held += len(event.current.raw)
+        while len(self.events) > 1 and (len(self.events) > RING_LENGTH or self.held > RING_BYTES):
+            oldest = self.events.popleft()
+            self.held -= len(oldest.current.raw)
+            self.compacted = oldest.revision
 
     def since(self, revision: int) -> list[Event]:
         """Return the events after a revision, oldest first; raise ExpiredError where some are gone."""
@@ -315,6 +322,7 @@ class Store:
             shelf.record(event)
             for subscriber in tuple(shelf.subscribers):
                 subscriber(event)
+            event.frames.clear()  # the watchers of now hold the lines; kept here they would double the ring
 
     def _undo(self, shelf: Shelf, event: Event) -> None:
         if event.previous is None:
