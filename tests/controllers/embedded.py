@@ -65,6 +65,9 @@ class Kubelet:
         self.client = client
         self.held: set[str] = set()
         """Images whose pods never become ready."""
+        self.lingering = False
+        """Whether pods that are deleted go on until `let_go`."""
+        self._leaving: list[Pod] = []
         self._addresses: dict[str, str] = {}
         self._ended: set[str] = set()
 
@@ -86,12 +89,26 @@ class Kubelet:
         if meta.deletion_timestamp is not None:
             if meta.uid not in self._ended:
                 self._ended.add(meta.uid)
-                await self.client.delete(Pod, meta.name, meta.namespace, grace_seconds=0, uid=meta.uid)
+                self._leaving.append(pod)
+                if not self.lingering:
+                    await self.let_go()
             return
         if meta.uid not in self._addresses:
             number = len(self._addresses)
             self._addresses[meta.uid] = f"10.244.{number // 250 + 1}.{number % 250 + 2}"
             await self.client.patch(Pod, meta.name, meta.namespace, self._status(pod), subresource="status")
+
+    async def let_go(self) -> None:
+        """End the pods that are being deleted."""
+        self.lingering = False
+        while self._leaving:
+            meta = self._leaving.pop().metadata
+            await self.client.delete(Pod, meta.name, meta.namespace, grace_seconds=0, uid=meta.uid)
+
+    @property
+    def leaving(self) -> int:
+        """How many pods are being deleted and have not ended."""
+        return len(self._leaving)
 
     def _status(self, pod: Pod) -> Document:
         address = self._addresses[pod.metadata.uid]

@@ -138,20 +138,20 @@ async def test_a_template_that_never_gets_ready_keeps_the_old_pods_serving(clust
     assert sum(pod.spec.containers[0].image == "nginx:1" for pod in await pods_of(cluster)) >= 3
 
 
-async def test_recreate_waits_until_no_old_pod_is_left(cluster: Cluster) -> None:
+async def test_recreate_waits_until_no_old_pod_is_left(cluster: Cluster, kubelet: Kubelet) -> None:
     await cluster.add_nodes(2)
     await cluster.apply(deployment(replicas=2, strategy={"type": "Recreate"}))
     await cluster.until(lambda: rolled_out(cluster))
-    mixed = False
-
-    async def watched() -> bool:
-        nonlocal mixed
-        mixed = mixed or len({pod.spec.containers[0].image for pod in await pods_of(cluster)}) > 1
-        return await rolled_out(cluster)
-
+    kubelet.lingering = True
     await set_image(cluster, "nginx:2")
-    await cluster.until(watched)
-    assert not mixed
+
+    async def both_leaving() -> bool:
+        return kubelet.leaving == 2 and all(each.spec.replicas == 0 for each in await sets_of(cluster))
+
+    await cluster.until(both_leaving)
+    assert len(await sets_of(cluster)) == 1
+    await kubelet.let_go()
+    await cluster.until(lambda: rolled_out(cluster))
     assert {pod.spec.containers[0].image for pod in await pods_of(cluster)} == {"nginx:2"}
 
 
@@ -203,20 +203,25 @@ async def test_deleting_a_deployment_removes_its_sets_and_pods(cluster: Cluster)
     await cluster.until(gone)
 
 
-async def test_a_foreground_deletion_waits_for_what_depends_on_it(cluster: Cluster) -> None:
+async def test_a_foreground_deletion_waits_for_what_depends_on_it(cluster: Cluster, kubelet: Kubelet) -> None:
     await cluster.add_nodes(2)
     await cluster.apply(deployment())
     await cluster.until(lambda: rolled_out(cluster))
+    kubelet.lingering = True
     await cluster.client.delete(Deployment, "web", "default", propagation="Foreground")
 
+    async def all_leaving() -> bool:
+        return kubelet.leaving == 3
+
+    await cluster.until(all_leaving)
+    assert await cluster.client.get_or_none(Deployment, "web", "default") is not None
+    await kubelet.let_go()
+
     async def gone() -> bool:
-        left = await cluster.client.get_or_none(Deployment, "web", "default")
-        if left is None:
-            assert not await pods_of(cluster)
-            assert not await sets_of(cluster)
-        return left is None
+        return await cluster.client.get_or_none(Deployment, "web", "default") is None
 
     await cluster.until(gone)
+    assert not await sets_of(cluster)
 
 
 async def test_an_orphaning_deletion_leaves_the_pods_to_an_adopter(cluster: Cluster) -> None:
@@ -237,7 +242,9 @@ async def test_an_orphaning_deletion_leaves_the_pods_to_an_adopter(cluster: Clus
     assert len(await sets_of(cluster)) == 1
 
 
-async def test_every_namespace_gets_its_account_and_certificate_and_empties_when_deleted(cluster: Cluster) -> None:
+async def test_every_namespace_gets_its_provisions_and_is_emptied_pods_first(
+    cluster: Cluster, kubelet: Kubelet
+) -> None:
     await cluster.add_nodes(1)
     await cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})
 
@@ -253,7 +260,15 @@ async def test_every_namespace_gets_its_account_and_certificate_and_empties_when
         return (await cluster.client.get(Deployment, "web", "shop")).status.available_replicas == 3
 
     await cluster.until(running)
+    kubelet.lingering = True
     await cluster.client.delete(Namespace, "shop")
+
+    async def all_leaving() -> bool:
+        return kubelet.leaving == 3
+
+    await cluster.until(all_leaving)
+    assert len((await cluster.client.list(ConfigMap, "shop")).items) == 1
+    await kubelet.let_go()
 
     async def gone() -> bool:
         return await cluster.client.get_or_none(Namespace, "shop") is None

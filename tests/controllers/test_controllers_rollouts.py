@@ -48,6 +48,7 @@ def part(name: str, size: int, available: int | None = None, room: int | None = 
             {"a": 3},
             id="old pods that serve nobody go first, even while the new one is not available",
         ),
+        pytest.param(Goal(size=4), part("n", 4, 0), [part("a", 1)], {}, id="nothing goes while all new are missing"),
         pytest.param(Goal(size=2, surge=1), part("n", 5), [part("a", 1)], {"n": 2}, id="the new part shrinks too"),
     ],
 )
