@@ -3,6 +3,7 @@
 import errno
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -250,6 +251,30 @@ def test_without_the_right_to_change_the_firewall_the_error_says_what_is_missing
         os.close(reading)
     assert told.startswith(f"{errno.EPERM} None ")
     assert "CAP_NET_ADMIN" in told
+
+
+AS_ORDINARY_USER = """
+from fairlead.drivers.netlink.nftables import NftSocket
+from fairlead.nft.fields import DESTINATION_IPV4
+from fairlead.nft.objects import Element, Set, TableFamily
+from fairlead.nft.transactions import AddElements, AddSet, AddTable, Transaction
+target = Set("addresses", (DESTINATION_IPV4,))
+rows = [Element(number.to_bytes(4, "big")) for number in range(600_000)]
+with NftSocket() as nft:
+    before = nft.generation()
+    nft.apply(Transaction(TableFamily.IP, "t", (AddTable(), AddSet(target), AddElements(target, rows))))
+    pieces = nft.generation() - before
+    (bare,) = nft.list_table(TableFamily.IP, "t", most_rows=len(rows) - 1).sets.values()
+    print(pieces > 1, nft.limit < len(rows) * 20, bare.rows)
+"""
+
+
+def test_without_the_right_to_force_buffers_a_cold_start_is_cut_and_taken() -> None:
+    enter = ["unshare", "--user", "--map-root-user", "--net"]
+    if subprocess.run([*enter, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this machine allows no user namespaces")
+    done = subprocess.run([*enter, sys.executable, "-c", AS_ORDINARY_USER], check=True, text=True, capture_output=True)
+    assert done.stdout.split() == ["True", "True", "None"]
 
 
 def numbered(count: int) -> list[Element]:
