@@ -10,11 +10,12 @@ from msgspec import Struct
 
 from fairlead.cluster.apiserver.calls import Call, decode_object, resource_key
 from fairlead.cluster.apiserver.kinds.spec import KindSpec
+from fairlead.cluster.apiserver.objectmeta import is_finished
 from fairlead.cluster.apiserver.reading import get, select
 from fairlead.cluster.apiserver.statuses import StatusError, bad_request, conflict, forbidden
 from fairlead.cluster.apiserver.store import Stored
 from fairlead.cluster.apiserver.tables import Clock
-from fairlead.cluster.apiserver.writing import Writer, is_finished, time_text, unstored
+from fairlead.cluster.apiserver.writing import Writer, time_text, unstored
 from fairlead.kube.documents import (
     Document,
     Json,

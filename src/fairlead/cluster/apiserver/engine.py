@@ -19,6 +19,7 @@ from fairlead.cluster.apiserver.discovery import Discovery
 from fairlead.cluster.apiserver.health import health, version
 from fairlead.cluster.apiserver.kinds.spec import Caller, KindSpec
 from fairlead.cluster.apiserver.negotiation import JSON
+from fairlead.cluster.apiserver.objectmeta import check_type
 from fairlead.cluster.apiserver.openapi import openapi_answer
 from fairlead.cluster.apiserver.paths import Target, parse_path
 from fairlead.cluster.apiserver.statuses import (
@@ -35,7 +36,7 @@ from fairlead.cluster.apiserver.strictness import tidy, warning_headers
 from fairlead.cluster.apiserver.tables import Clock
 from fairlead.cluster.apiserver.users import User
 from fairlead.cluster.apiserver.watch import WatchStream
-from fairlead.cluster.apiserver.writing import Writer, Written, check_type
+from fairlead.cluster.apiserver.writing import Writer, Written
 from fairlead.drivers.errors import FairleadError
 from fairlead.drivers.kubeapi.transport import ApiRequest, ApiResponse
 from fairlead.kube.documents import Document, text_at

@@ -16,16 +16,29 @@ from msgspec import Struct
 
 from fairlead.cluster.apiserver.allocating import Allocating
 from fairlead.cluster.apiserver.calls import Call, decode_object, resource_key
-from fairlead.cluster.apiserver.kinds.errors import FieldError, forbidden, invalid, required
+from fairlead.cluster.apiserver.kinds.errors import FieldError, invalid, required
 from fairlead.cluster.apiserver.kinds.spec import KindSpec
 from fairlead.cluster.apiserver.negotiation import PATCH_TYPES, body_type
+from fairlead.cluster.apiserver.objectmeta import (
+    DROPPED,
+    KEPT,
+    check_name,
+    check_type,
+    copy_field,
+    in_order,
+    is_finished,
+    key_of,
+    metadata_of,
+    new_finalizers,
+    settle_metadata,
+    settle_namespace,
+    substance,
+)
 from fairlead.cluster.apiserver.patches import apply_patch
 from fairlead.cluster.apiserver.reading import get
 from fairlead.cluster.apiserver.statuses import (
     StatusError,
     already_exists,
-    bad_request,
-    conflict,
     no_unique_name,
     not_found,
     unsupported_media_type,
@@ -35,7 +48,7 @@ from fairlead.cluster.apiserver.statuses import invalid as refuse
 from fairlead.cluster.apiserver.store import ObjectKey, Store, Stored
 from fairlead.cluster.apiserver.strictness import tidy, tidy_patched
 from fairlead.cluster.apiserver.tables import Clock
-from fairlead.kube.documents import Document, items_at, mapping_at, number_at, text_at
+from fairlead.kube.documents import Document, number_at, text_at
 from fairlead.kube.resources import Resource
 from fairlead.kube.schema.merge import strategic_merge
 
@@ -44,8 +57,6 @@ _MAX_PREFIX = 58
 _TRIES = 8
 _NAMESPACES = ("", "namespaces")
 _APPLY = "application/apply-patch+yaml"
-_KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
-_DROPPED = ("managedFields", "selfLink")
 
 
 class Written(Struct, frozen=True, kw_only=True):
@@ -96,9 +107,9 @@ class Writer:
         """Create an object whose shape is known to be right."""
         resource = kind.resource
         document = in_order(kind, document)
-        metadata = _metadata(document)
-        _settle_namespace(kind, metadata, namespace)
-        for field in (*_KEPT, *_DROPPED, "resourceVersion"):
+        metadata = metadata_of(document)
+        settle_namespace(kind, metadata, namespace)
+        for field in (*KEPT, *DROPPED, "resourceVersion"):
             metadata.pop(field, None)
         self._name(kind, metadata)
         self._check_namespace(kind, metadata)
@@ -165,7 +176,7 @@ class Writer:
         """Replace the object a call names by the one in its body; create it where the kind allows that."""
         document = decode_object(call.body, call.headers.get("content-type", ""))
         check_type(call, document)
-        _check_name(call, document)
+        check_name(call, document)
         document = _seen(call, document)
         warnings = tidy(call.kind, document, call.body if _asked(call) else b"", call.field_validation)
         existing = self.store.get(call.resource, call.key)
@@ -204,13 +215,13 @@ class Writer:
         """Put `document` in the place of `existing`, by the rules of an update or of a status update."""
         old = existing.document()
         new = in_order(kind, document)
-        _settle_metadata(kind, new, old)
+        settle_metadata(kind, new, old)
         errors = self._prepare_status(kind, new, old) if status else self._prepare(kind, new, old)
-        errors = [*_new_finalizers(new, old), *errors]
+        errors = [*new_finalizers(new, old), *errors]
         if errors:
             raise refuse(kind.resource, existing.key[1], errors)
-        if kind.has_generation and _substance(new) != _substance(old):
-            _metadata(new)["generation"] = (number_at(old, "metadata", "generation") or 0) + 1
+        if kind.has_generation and substance(new) != substance(old):
+            metadata_of(new)["generation"] = (number_at(old, "metadata", "generation") or 0) + 1
         told = warnings if status else (*warnings, *kind.warnings(new))
         if new == old:
             return Written(stored=existing, warnings=told)
@@ -224,7 +235,7 @@ class Writer:
 
     def _prepare(self, kind: KindSpec, new: Document, old: Document) -> list[FieldError]:
         if kind.has_status:
-            _copy(new, old, "status")
+            copy_field(new, old, "status")
         kind.default(new)
         kind.prepare_update(new, old)
         kind.admit(new, old, self.listed)
@@ -234,7 +245,7 @@ class Writer:
     def _prepare_status(self, kind: KindSpec, new: Document, old: Document) -> list[FieldError]:
         for field in [*old, *new]:
             if field not in ("metadata", "status", "kind", "apiVersion"):
-                _copy(new, old, field)
+                copy_field(new, old, field)
         kind.prepare_status(new, old)
         return kind.validate_status(new, old)
 
@@ -246,7 +257,7 @@ class Writer:
         existing = get(call, self.store)
         patched = apply_patch(existing.document(), call.body, media, self.merger(call.kind))
         check_type(call, patched)
-        _check_name(call, patched)
+        check_name(call, patched)
         patched = _seen(call, patched)
         warnings = tidy_patched(call.kind, patched, call.field_validation)
         return self.replace(
@@ -291,42 +302,6 @@ def patch_media(call: Call) -> str:
     return body_type(media, PATCH_TYPES)
 
 
-def check_type(call: Call, document: Document) -> None:
-    """Refuse a body that says it is of another kind or version than the path; fill in what it does not say."""
-    for field, expected in (("apiVersion", call.api_version), ("kind", call.kind.resource.kind)):
-        given = document.setdefault(field, expected)
-        if given == expected:
-            continue
-        if field == "apiVersion":
-            raise bad_request(
-                f"the API version in the data ({given}) does not match the expected API version ({expected})"
-            )
-        raise bad_request(f"the object in the data is of kind {given}, and the path is that of a {expected}")
-
-
-def in_order(kind: KindSpec, document: Document) -> Document:
-    """Return the document with kind, apiVersion and metadata first, as upstream writes it; metadata is made up."""
-    rest = {key: value for key, value in document.items() if key not in ("kind", "apiVersion", "metadata")}
-    metadata = dict(mapping_at(document, "metadata"))
-    return {"kind": kind.resource.kind, "apiVersion": kind.resource.api_version, "metadata": metadata, **rest}
-
-
-def key_of(kind: KindSpec, metadata: Document) -> ObjectKey:
-    """Return the key of an object by its metadata."""
-    return (text_at(metadata, "namespace") if kind.resource.namespaced else "", text_at(metadata, "name"))
-
-
-def is_finished(document: Document) -> bool:
-    """Return whether an object under deletion has nothing left to wait for."""
-    metadata = mapping_at(document, "metadata")
-    return (
-        bool(text_at(metadata, "deletionTimestamp"))
-        and not items_at(metadata, "finalizers")
-        and not number_at(metadata, "deletionGracePeriodSeconds")
-        and not (document.get("kind") == "Namespace" and items_at(document, "spec", "finalizers"))
-    )
-
-
 def _asked(call: Call) -> bool:
     """Doubled fields cost a second look at the text, taken only where the caller speaks of strictness."""
     return "fieldValidation" in call.query
@@ -337,81 +312,3 @@ def _seen(call: Call, document: Document) -> Document:
     if call.target.subresource != "status":
         return document
     return {field: document[field] for field in ("kind", "apiVersion", "metadata", "status") if field in document}
-
-
-def _metadata(document: Document) -> Document:
-    metadata = document["metadata"]
-    assert isinstance(metadata, dict)
-    return metadata
-
-
-def _copy(new: Document, old: Document, field: str) -> None:
-    if field in old:
-        new[field] = old[field]
-    else:
-        new.pop(field, None)
-
-
-def _settle_namespace(kind: KindSpec, metadata: Document, namespace: str) -> None:
-    given = text_at(metadata, "namespace")
-    if not kind.resource.namespaced:
-        metadata.pop("namespace", None)
-        return
-    if not namespace:
-        raise bad_request("an empty namespace may not be set during creation")
-    if given and given != namespace:
-        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
-    metadata["namespace"] = namespace
-
-
-def _check_name(call: Call, document: Document) -> None:
-    metadata = document.setdefault("metadata", {})
-    if not isinstance(metadata, dict):
-        raise bad_request("metadata must be an object")
-    name = metadata.setdefault("name", call.target.name)
-    if name != call.target.name:
-        raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({call.target.name})")
-    if not call.kind.resource.namespaced:
-        return
-    namespace = metadata.setdefault("namespace", call.target.namespace)
-    if namespace != call.target.namespace:
-        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
-
-
-def _settle_metadata(kind: KindSpec, new: Document, old: Document) -> None:
-    """Check revision and uid of an update, and keep what no client may change."""
-    metadata, before = _metadata(new), _metadata(old)
-    name = text_at(before, "name")
-    revision = text_at(metadata, "resourceVersion")
-    if revision and revision != before["resourceVersion"]:
-        raise conflict(kind.resource, name)
-    uid = text_at(metadata, "uid")
-    if uid and uid != before.get("uid"):
-        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {before.get('uid')}"
-        raise conflict(kind.resource, name, why)
-    for field in (*_KEPT, "resourceVersion"):
-        _copy(metadata, before, field)
-    for field in _DROPPED:
-        metadata.pop(field, None)
-    if not kind.resource.namespaced:
-        metadata.pop("namespace", None)
-
-
-def _new_finalizers(new: Document, old: Document) -> list[FieldError]:
-    if not text_at(old, "metadata", "deletionTimestamp"):
-        return []
-    before = items_at(old, "metadata", "finalizers")
-    added = [each for each in items_at(new, "metadata", "finalizers") if each not in before]
-    if not added:
-        return []
-    shown = ", ".join(f'"{each}"' for each in added)
-    return [
-        forbidden(
-            "metadata.finalizers",
-            f"no new finalizers can be added if the object is being deleted, found new finalizers []string{{{shown}}}",
-        )
-    ]
-
-
-def _substance(document: Document) -> Document:
-    return {key: value for key, value in document.items() if key not in ("metadata", "status")}
