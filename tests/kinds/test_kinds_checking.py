@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from fairlead.cluster.apiserver.kinds.openapi import NAMED, PLAIN
 from fairlead.kube.schema.checking import drop_unknown, type_errors, unknown_fields
-from fairlead.kube.schema.types import PLAIN_TYPES, schema_types
+from fairlead.kube.schema.types import schema_types
 
 POD = "io.k8s.api.core.v1.Pod"
 SERVICE = "io.k8s.api.core.v1.Service"
@@ -112,7 +113,7 @@ def test_values_that_may_be_two_things_are_accepted_as_either() -> None:
 def test_every_type_a_field_names_is_there() -> None:
     types = schema_types()
     named = {field.type for known in types.values() for field in known.fields.values()}
-    assert named - set(types) <= PLAIN_TYPES
+    assert named - set(types) <= {*PLAIN, *NAMED}
 
 
 def test_every_merge_key_is_a_field_of_the_elements() -> None:

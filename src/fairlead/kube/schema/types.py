@@ -16,27 +16,12 @@ from msgspec import Struct
 Shape = Literal["", "list", "map"]
 """Whether a field holds one value of its type, a list of them, or a map from texts to them."""
 
-PLAIN_TYPES = frozenset(
-    (
-        "string",
-        "strings",
-        "boolean",
-        "int32",
-        "int64",
-        "number",
-        "bytes",
-        "time",
-        "microtime",
-        "quantity",
-        "int-or-string",
-        "any",
-    )
-)
-"""The types a field may have that are not names of a `SchemaType`; `strings` is a list of texts inside a map."""
-
 
 class Field(Struct, frozen=True, array_like=True):
     """One field: the type of its values, and how lists of it are merged.
+
+    A type is the name of a `SchemaType`, or string, boolean, int32, int64, number, bytes, time, microtime, quantity,
+    int-or-string, any; or strings, a list of texts inside a map.
 
     `strategy` and `merge_key` are for strategic merge patches (tags patchStrategy and patchMergeKey of k8s.io/api),
     `list_type` and `list_keys` for server-side apply (listType and listMapKey); the two disagree on purpose, see
