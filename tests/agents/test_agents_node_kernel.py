@@ -85,19 +85,19 @@ class World:
                     await response.write(json.dumps(event).encode() + b"\n")
 
 
-def a_service(name: str, ip: str, node_port: int = 0) -> Document:
-    ports: list[Json] = [{"name": "http", "port": 80, "nodePort": node_port}]
+def a_service(name: str, ip: str, node_port: int = 0, protocol: str = "TCP") -> Document:
+    ports: list[Json] = [{"name": "http", "port": 80, "nodePort": node_port, "protocol": protocol}]
     return {"metadata": {"namespace": "shop", "name": name}, "spec": {"clusterIP": ip, "ports": ports}}
 
 
-def a_slice(service: str, *addresses: str) -> Document:
+def a_slice(service: str, *addresses: str, protocol: str = "TCP") -> Document:
     endpoints: list[Json] = [{"addresses": [address]} for address in addresses]
     labels: Document = {"kubernetes.io/service-name": service}
     return {
         "metadata": {"namespace": "shop", "name": f"{service}-1", "labels": labels},
         "addressType": "IPv4",
         "endpoints": endpoints,
-        "ports": [{"name": "http", "port": 8080}],
+        "ports": [{"name": "http", "port": 8080, "protocol": protocol}],
     }
 
 
@@ -114,6 +114,16 @@ class Machine:
     def run(self, *words: str) -> str:
         with entered(self.namespace):
             return subprocess.run(words, capture_output=True, text=True, check=False).stdout
+
+    def send_udp(self, source_port: int, address: str) -> None:
+        with open_socket(self.namespace, socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.bind(("10.244.1.1", source_port))
+            sender.sendto(b"x", (address, 80))
+
+    def udp_flows(self) -> set[tuple[str, str]]:
+        """Source port and answerer of each UDP flow to the service."""
+        found = self.run("conntrack", "-L", "-p", "udp", "--orig-dst", "10.96.0.53")
+        return set(re.findall(r"sport=(\d+) dport=80 .*?src=([\d.]+) ", found))
 
     def listen(self) -> subprocess.Popen[str]:
         with entered(self.namespace):
@@ -240,3 +250,27 @@ async def test_a_ruleset_that_somebody_flushed_is_restored_with_the_next_change(
     await machine.wait_for({"10.244.1.2", "10.244.2.5"})
     assert "event=recovered" in machine.log()
     assert "30080" in machine.run("nft", "list", "ruleset")
+
+
+async def test_udp_flows_of_removed_endpoints_are_forgotten_and_others_kept(machine: Machine) -> None:
+    machine.run("ip", "link", "add", "pods", "type", "veth", "peer", "name", "others")
+    machine.run("ip", "link", "set", "others", "up")
+    machine.run("ip", "address", "add", "10.244.1.1/24", "dev", "pods")
+    machine.run("ip", "link", "set", "pods", "up")
+    machine.run("ip", "route", "add", "10.96.0.0/16", "dev", "pods")
+    world = machine.world
+    await world.put("services", a_service("dns", "10.96.0.53", protocol="UDP"))
+    machine.start_agent()
+    await machine.wait_for({"10.244.1.2", "10.244.2.2"})
+    await world.put("endpointslices", a_slice("dns", "10.244.1.52", protocol="UDP"))
+    await machine.wait_for({"10.244.1.2", "10.244.2.2", "10.244.1.52"})
+    machine.send_udp(5001, "10.96.0.53")
+    assert machine.udp_flows() == {("5001", "10.244.1.52")}
+    await world.put("endpointslices", a_slice("dns", "10.244.1.52", "10.244.1.53", protocol="UDP"))
+    await machine.wait_for({"10.244.1.2", "10.244.2.2", "10.244.1.52", "10.244.1.53"})
+    assert machine.udp_flows() == {("5001", "10.244.1.52")}
+    await world.put("endpointslices", a_slice("dns", "10.244.1.53", protocol="UDP"))
+    await machine.wait_for_log("event=forgot flows=1")
+    assert machine.udp_flows() == set()
+    machine.send_udp(5001, "10.96.0.53")
+    assert machine.udp_flows() == {("5001", "10.244.1.53")}

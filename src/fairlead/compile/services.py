@@ -47,6 +47,23 @@ def compile_service(
     return tuple(frontends), tuple(_findings(service))
 
 
+def udp_backends(
+    service: Service, slices: Sequence[SliceEndpoints], frontends: Iterable[Frontend], family: Family = Family.IPV4
+) -> dict[FrontendKey, frozenset[Backend]]:
+    """For each UDP frontend, every endpoint that may still answer an old flow, whatever the traffic policies say.
+
+    Frontends without such an endpoint are left out. Source: k/pkg/proxy/conntrack/cleanup.go.
+    """
+    by_number: dict[int, frozenset[Backend]] = {}
+    for port in service.spec.ports:
+        if port.protocol == "UDP":
+            serving = frozenset(_endpoints_of(port.name, Protocol.UDP, slices, family))
+            for number in (port.port, port.node_port):
+                by_number[number] = by_number.get(number, frozenset()) | serving
+    keys = (frontend.key for frontend in frontends if frontend.key.protocol is Protocol.UDP)
+    return {key: found for key in keys if (found := by_number.get(key.port))}
+
+
 def _compile_port(
     service: Service, index: int, port: ServicePort, slices: Sequence[SliceEndpoints], node: NodeFacts, family: Family
 ) -> Iterator[Frontend]:

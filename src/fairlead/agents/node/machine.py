@@ -11,11 +11,11 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from fairlead.compile.endpoints import SliceEndpoints, compile_slice
-from fairlead.compile.services import NodeFacts, compile_service
+from fairlead.compile.services import NodeFacts, compile_service, udp_backends
 from fairlead.drivers.kubeapi import Applied, Change, Deleted, Replaced
 from fairlead.kube.core import Node, Service
 from fairlead.kube.discovery import SERVICE_NAME_LABEL, EndpointSlice, EndpointSliceOutline
-from fairlead.model import Finding, Frontend, FrontendKey, Severity
+from fairlead.model import Backend, Finding, Frontend, FrontendKey, Severity
 from fairlead.net import Address, Family, parse_address
 
 Key: TypeAlias = tuple[str, str]
@@ -30,6 +30,8 @@ class Round(Struct, frozen=True):
     changes: Changes
     services: int
     findings: tuple[Finding, ...]
+    udp: dict[FrontendKey, frozenset[Backend]] = {}
+    """Of the UDP frontends looked at, who may still answer old flows."""
 
 
 class NodeMachine:
@@ -46,6 +48,7 @@ class NodeMachine:
         self._claims: dict[FrontendKey, dict[Key, Frontend]] = {}
         self._programmed: dict[FrontendKey, Frontend] = {}
         self._dirty: set[Key] = set()
+        self._udp: dict[FrontendKey, frozenset[Backend]] = {}
         self._unsynced = {"Service", "EndpointSlice", "Node"}
 
     @property
@@ -125,6 +128,7 @@ class NodeMachine:
         assert self.synced
         touched: set[FrontendKey] = set()
         findings: list[Finding] = []
+        self._udp = {}
         dirty, self._dirty = self._dirty, set()
         for key in dirty:
             findings += self._recompile(key, touched)
@@ -137,7 +141,7 @@ class NodeMachine:
             elif self._programmed.get(frontend_key) != frontend:
                 self._programmed[frontend_key] = frontend
                 changes[frontend_key] = frontend
-        return Round(changes, len(dirty), tuple(findings))
+        return Round(changes, len(dirty), tuple(findings), self._udp)
 
     def _recompile(self, key: Key, touched: set[FrontendKey]) -> Iterable[Finding]:
         service = self._services.get(key)
@@ -146,6 +150,8 @@ class NodeMachine:
         if service is not None:
             slices = tuple(self._slices_of.get(key, {}).values())
             frontends, findings = compile_service(service, slices, self._facts, self._family)
+            if any(port.protocol == "UDP" for port in service.spec.ports):
+                self._udp |= udp_backends(service, slices, frontends, self._family)
         for old in self._compiled.pop(key, ()):
             touched.add(old.key)
             claims = self._claims[old.key]

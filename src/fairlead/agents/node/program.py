@@ -15,10 +15,12 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from fairlead.agents.node.machine import NodeMachine
+from fairlead.agents.node.machine import NodeMachine, Round
+from fairlead.agents.node.staleness import stale_flows
 from fairlead.drivers.collection import collection_paused, settle_memory
 from fairlead.drivers.errors import FairleadError
 from fairlead.drivers.kubeapi import ApiError, Change, HttpTransport, KubeClient
+from fairlead.drivers.netlink.conntrack import ConntrackSocket
 from fairlead.drivers.netlink.nftables import NftError, NftSocket, open_nft_socket
 from fairlead.kube.core import Node, Service
 from fairlead.kube.discovery import EndpointSliceOutline
@@ -73,6 +75,8 @@ class NodeAgent:
         self._pod_prefixes = config.pod_prefixes
         self._news = asyncio.Event()
         self._told: set[Finding] = set()
+        self._conntrack: ConntrackSocket | None = None
+        self._complaints: set[str] = set()
 
     async def run(self) -> None:
         """Follow and program for ever."""
@@ -129,6 +133,7 @@ class NodeAgent:
         if transaction:
             self._nft.apply(transaction)
         done = time.perf_counter()
+        self._forget_stale(found)
         for finding in found.findings:
             if finding not in self._told:
                 self._told.add(finding)
@@ -143,6 +148,23 @@ class NodeAgent:
                 python_ms=f"{(rendered - started) * 1000:.2f}",
                 kernel_ms=f"{(done - rendered) * 1000:.2f}",
             )
+
+    def _forget_stale(self, found: Round) -> None:
+        """End UDP flows that lead to endpoints which are gone; rows come first, so that new flows are right."""
+        if not found.udp:
+            return
+        try:
+            self._conntrack = self._conntrack or ConntrackSocket()
+            stale = stale_flows(found.udp, self._conntrack.udp_flows(Family.IPV4))
+            if stale:
+                log(event="forgot", flows=self._conntrack.forget(stale, Family.IPV4))
+        except FairleadError as error:
+            if self._conntrack is not None:
+                self._conntrack.close()
+                self._conntrack = None
+            if str(error) not in self._complaints:
+                self._complaints.add(str(error))
+                log(event="conntrack", error=str(error))
 
     def _begin(self) -> Transaction:
         """The transaction from what the kernel holds, perhaps of an earlier life, to every frontend there is."""
