@@ -27,8 +27,12 @@ _PROGRAM_TARGETS: Mapping[int, float] = {10_000: 4.0, 100_000: 60.0}
 _MEMORY_TARGETS: Mapping[int, float] = {100_000: 2500.0}
 
 
-def program(services: int = 10_000, endpoints: int = 10) -> list[Measurement]:
+def program(sizes: tuple[int, ...] = (10_000, 100_000), endpoints: int = 10) -> list[Measurement]:
     """Seconds from process start to programmed; the baseline is an interpreter that imports the agent and ends."""
+    return [figure for services in sizes for figure in _program_one(services, endpoints)]
+
+
+def _program_one(services: int, endpoints: int) -> list[Measurement]:
     found = _measured(services, endpoints, 0)
     size = f"{services}x{endpoints}"
     seconds, target = found["program_s"], _PROGRAM_TARGETS.get(services)
