@@ -28,6 +28,9 @@ from fairlead.kube.core import ConfigMap, Endpoints, Node, Pod, Secret, Service,
 from fairlead.kube.discovery import EndpointSlice
 from fairlead.kube.networking import Ingress, NetworkPolicy
 
+WORKERS = 4
+"""Keys of one controller worked on side by side."""
+
 
 async def main(client: KubeClient, clock: Callable[[], float] = time.time, *, root_ca: str = "") -> None:
     """Run every controller and the scheduler until cancelled.
@@ -57,17 +60,14 @@ async def main(client: KubeClient, clock: Callable[[], float] = time.time, *, ro
         NamespaceLoop(world, client).loop,
         _garbage(world, client, performer).loop,
     )
-    reflectors = world.reflectors(client)
-    try:
+    # A bug in a listener or a loop ends the group, and with it this program: half a set of controllers helps nobody.
+    async with asyncio.TaskGroup() as tasks:
+        for reflector in world.reflectors(client):
+            tasks.create_task(reflector)
         await world.wait_until_synced()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(recorder.run(), name="events")
-            for loop in loops:
-                tasks.create_task(loop.run(4), name=loop.name)
-    finally:
-        for each in reflectors:
-            each.cancel()
-        await asyncio.gather(*reflectors, return_exceptions=True)
+        tasks.create_task(recorder.run(), name="events")
+        for loop in loops:
+            tasks.create_task(loop.run(WORKERS), name=loop.name)
 
 
 def _garbage(world: World, client: KubeClient, performer: Performer) -> GarbageCollector:

@@ -4,7 +4,7 @@ Comes in: a client. Goes out: caches that follow the API server. One store per k
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from typing import TypeVar
 
 from fairlead.cluster.controllers.informers import Key, Store, controller_uid
@@ -15,7 +15,6 @@ from fairlead.kube.core import ConfigMap, Endpoints, Namespace, Node, Pod, Secre
 from fairlead.kube.discovery import EndpointSlice
 from fairlead.kube.meta import KubeObject
 from fairlead.kube.networking import Ingress, NetworkPolicy
-from fairlead.kube.resources import RESOURCES
 
 T = TypeVar("T", bound=KubeObject)
 
@@ -57,8 +56,8 @@ class World:
         self.services_by_pair = self.services.index(_selector_pair)
         self.slices_by_service = self.slices.index(_service_of_slice)
 
-    def reflectors(self, client: KubeClient) -> tuple["asyncio.Task[None]", ...]:
-        """Start to follow every kind; the tasks run for ever."""
+    def reflectors(self, client: KubeClient) -> tuple[Coroutine[None, None, None], ...]:
+        """What follows every kind, for ever, once it is awaited."""
         return (
             _follow(client, Namespace, self.namespaces),
             _follow(client, Node, self.nodes),
@@ -106,12 +105,9 @@ class World:
         return [service for service in found if service.spec.selector.items() <= labels.items()]
 
 
-def _follow(client: KubeClient, kind: type[T], store: Store[T], *, namespace: str = "") -> "asyncio.Task[None]":
-    async def follow() -> None:
-        async for change in client.reflect(kind, namespace=namespace):
-            store.take(change)
-
-    return asyncio.create_task(follow(), name=f"reflect {RESOURCES[kind].plural}")
+async def _follow(client: KubeClient, kind: type[T], store: Store[T]) -> None:
+    async for change in client.reflect(kind):
+        store.take(change)
 
 
 def _controller(item: KubeObject) -> Iterable[str]:
