@@ -1,0 +1,154 @@
+"""The kubelet of all nodes: pods assigned to them come in by watch, workers run them.
+
+One process, one loop. Refuses to know what a container is; keeps a worker per pod uid.
+"""
+
+import asyncio
+import shutil
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from fairlead.cluster.kubelet.commands import TryAgain
+from fairlead.cluster.kubelet.events import EventRecorder
+from fairlead.cluster.kubelet.logserver import LogFile, start_log_server
+from fairlead.cluster.kubelet.nodes import NodeReporter
+from fairlead.cluster.kubelet.references import References
+from fairlead.cluster.kubelet.runtime import Containers, Surroundings
+from fairlead.cluster.kubelet.worker import PodWorker
+from fairlead.cluster.launch import ImageRule
+from fairlead.cluster.standins.process import raise_descriptor_limit
+from fairlead.cluster.topology import Topology
+from fairlead.drivers.kubeapi import Applied, Deleted, HttpTransport, KubeClient
+from fairlead.kube.pods import Pod
+
+_WRITES_AT_ONCE = 8
+_AT_ONCE = 32  # pods being prepared, or containers being started, at a time
+
+
+class KubeletConfig(Struct, frozen=True, kw_only=True):
+    """How to reach the API server and the stand-ins process, the network, and where to keep files."""
+
+    kubeconfig: Path
+    topology: Topology
+    images: tuple[ImageRule, ...] = ()
+    state: Path
+    """Holds logs/ and pods/."""
+    sockets: Path
+    """Where the log server listens, as `kubelet`."""
+    standins_socket: Path
+
+
+async def main(config: KubeletConfig) -> None:
+    """Run for ever. Ends when one of its parts breaks, and is then started again by the supervisor."""
+    client = KubeClient(HttpTransport.from_kubeconfig(config.kubeconfig))
+    await Kubelet(config, client).run()
+
+
+class Kubelet:
+    """All pods of all nodes."""
+
+    def __init__(self, config: KubeletConfig, client: KubeClient) -> None:
+        self._config = config
+        self._client = client
+        self._workers: dict[str, PodWorker] = {}
+        self._events = EventRecorder(client)
+        self._references = References(client, self._changed)
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._around = Surroundings(
+            client=client,
+            topology=config.topology,
+            references=self._references,
+            images=config.images,
+            state=config.state,
+            writes=asyncio.Semaphore(_WRITES_AT_ONCE),
+            tell=self._events.tell,
+            told=_told,
+        )
+        self._containers = Containers(self._around, config.standins_socket, self._ended)
+
+    async def run(self) -> None:
+        """Run for ever."""
+        raise_descriptor_limit()
+        shutil.rmtree(self._config.state / "pods", ignore_errors=True)
+        nodes = self._config.topology.nodes.values()
+        runner = await start_log_server(self._config.sockets / "kubelet", self._find_log)
+        parts: list[Coroutine[Any, Any, None]] = [
+            *(NodeReporter(self._client, node, _told).run() for node in nodes),
+            self._references.follow_config_maps(),
+            self._references.follow_secrets(),
+            self._references.follow_services(),
+            self._events.run(),
+            self._containers.standins.run(),
+            self._follow_pods(),
+        ]
+        tasks = [asyncio.ensure_future(part) for part in parts]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await runner.cleanup()
+            await self._client.close()
+
+    async def _follow_pods(self) -> None:
+        async for change in self._client.reflect(Pod):
+            if isinstance(change, Applied):
+                self._see(change.object)
+            elif isinstance(change, Deleted):
+                self._lose(change.object.metadata.uid)
+            else:
+                seen = {pod.metadata.uid for pod in change.items}
+                for uid in tuple(self._workers):
+                    if uid not in seen:
+                        self._lose(uid)
+                for pod in change.items:
+                    self._see(pod)
+
+    def _see(self, pod: Pod) -> None:
+        uid = pod.metadata.uid
+        worker = self._workers.get(uid)
+        if worker is not None:
+            worker.see(pod)
+        elif pod.spec.node_name in self._config.topology.nodes:
+            worker = PodWorker(pod, self._around, self._containers, self._slots, lambda: self._forget(uid))
+            self._workers[uid] = worker
+            worker.see(pod)
+
+    def _lose(self, uid: str) -> None:
+        worker = self._workers.get(uid)
+        if worker is not None:
+            worker.abandon()
+
+    def _forget(self, uid: str) -> None:
+        worker = self._workers.pop(uid, None)
+        if worker is not None:
+            meta = worker.pod.metadata
+            folder = self._config.state / "logs" / f"{meta.namespace}_{meta.name}_{meta.uid}"
+            asyncio.get_running_loop().call_later(1.0, lambda: shutil.rmtree(folder, ignore_errors=True))
+
+    def _ended(self, uid: str, name: str, exit_code: int, message: str) -> None:
+        worker = self._workers.get(uid)
+        if worker is not None:
+            worker.ended(name, exit_code, message)
+
+    def _changed(self, namespace: str) -> None:
+        for worker in tuple(self._workers.values()):
+            if worker.pod.metadata.namespace == namespace and worker.refers:
+                worker.send(TryAgain())
+                worker.refresh()
+
+    def _find_log(self, namespace: str, pod: str, container: str, previous: bool) -> LogFile | str:
+        for worker in self._workers.values():
+            meta = worker.pod.metadata
+            if (meta.namespace, meta.name) == (namespace, pod):
+                return worker.find_log(container, previous=previous)
+        return f'pod "{pod}" not found'
+
+
+def _told(line: str) -> None:
+    sys.stderr.write(f"component=kubelet {line}\n")
