@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 from fairlead.cluster.controllers.queue import WorkQueue
 from fairlead.drivers.kubeapi import ApiError
+from fairlead.kube.documents import items_at, text_at
 
 K = TypeVar("K", bound=Hashable)
 
@@ -39,9 +40,8 @@ class Loop(Generic[K]):
                 again = await self._reconcile(key)
             except ApiError as error:
                 pause = self.queue.retry(key)
-                quiet = error.status in (404, 409)
                 log.log(
-                    logging.DEBUG if quiet else logging.WARNING,
+                    logging.DEBUG if _is_expected(error) else logging.WARNING,
                     "controller=%s key=%s status=%d reason=%s retry=%.3fs error=%s",
                     *(self.name, key, error.status, error.reason, pause, error.message),
                 )
@@ -55,3 +55,9 @@ class Loop(Generic[K]):
                     self.queue.add_after(key, again)
             finally:
                 self.queue.done(key)
+
+
+def _is_expected(error: ApiError) -> bool:
+    """Whether a refusal only says that the cache lags, or that the namespace is being emptied."""
+    causes = items_at(error.details, "causes")
+    return error.status in (404, 409) or any(text_at(each, "reason") == "NamespaceTerminating" for each in causes)
