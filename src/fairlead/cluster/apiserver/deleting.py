@@ -94,7 +94,9 @@ def delete(call: Call, writer: Writer, clock: Clock) -> Deleted:
 def delete_collection(call: Call, writer: Writer, clock: Clock) -> list[Stored]:
     """Delete everything a call selects and return it."""
     options = parse_options(call)
-    return [delete_stored(call.kind, stored, options, writer, clock).stored for stored in select(call, writer.store)]
+    # What is selected is durable; what another writer has staged since, a removal among it, comes first.
+    present = (writer.store.get(resource_key(call.kind), stored.key) for stored in select(call, writer.store))
+    return [delete_stored(call.kind, each, options, writer, clock).stored for each in present if each is not None]
 
 
 def delete_stored(kind: KindSpec, stored: Stored, options: DeleteOptions, writer: Writer, clock: Clock) -> Deleted:
