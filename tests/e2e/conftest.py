@@ -25,7 +25,8 @@ class Command:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "FAIRLEAD_HOME": str(self.home), "PYTHONPATH": str(REPOSITORY / "src")}
+        path = os.pathsep.join([str(REPOSITORY / "src"), *filter(None, [os.environ.get("PYTHONPATH")])])
+        return {**os.environ, "FAIRLEAD_HOME": str(self.home), "PYTHONPATH": path}
 
     def argv(self, *words: str) -> list[str]:
         return [*self.prefix, sys.executable, "-m", "fairlead", *words]

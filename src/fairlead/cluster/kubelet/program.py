@@ -20,11 +20,13 @@ from fairlead.cluster.kubelet.references import References
 from fairlead.cluster.kubelet.runtime import Containers, Surroundings
 from fairlead.cluster.kubelet.worker import PodWorker
 from fairlead.cluster.launch import ImageRule
+from fairlead.cluster.places import Place, serve_places
 from fairlead.cluster.standins.process import raise_descriptor_limit
 from fairlead.cluster.topology import Topology
 from fairlead.drivers.kubeapi import Applied, Deleted, HttpTransport, KubeClient
 from fairlead.kube.pods import Pod
 
+_PLACES_TOLD = 50  # of pods, to somebody who asked for one there is not
 _WRITES_AT_ONCE = 8
 _AT_ONCE = 32  # pods being prepared, or containers being started, at a time
 
@@ -38,7 +40,7 @@ class KubeletConfig(Struct, frozen=True, kw_only=True):
     state: Path
     """Holds logs/ and pods/."""
     sockets: Path
-    """Where the log server listens, as `kubelet`."""
+    """Where the log server listens, as `kubelet`, and the way in for `exec`, as `places`."""
     standins_socket: Path
 
 
@@ -84,6 +86,7 @@ class Kubelet:
             self._events.run(),
             self._containers.standins.run(),
             self._follow_pods(),
+            serve_places(self._config.sockets / "places", self._find_place, self._known_places),
         ]
         tasks = [asyncio.ensure_future(part) for part in parts]
         try:
@@ -142,12 +145,28 @@ class Kubelet:
                 worker.send(TryAgain())
                 worker.refresh()
 
+    def _find_place(self, text: str) -> Place | None:
+        netns = self._config.topology.place(text)
+        if netns is not None:
+            return Place(netns)
+        found = [worker for worker in self._workers.values() if text == _place_of(worker.pod)]
+        found.sort(key=lambda worker: worker.pod.metadata.deletion_timestamp is not None)
+        return found[0].place() if found else None
+
+    def _known_places(self) -> list[str]:
+        pods = [_place_of(worker.pod) for worker in self._workers.values()]
+        return [*self._config.topology.places(), *sorted(pods)[:_PLACES_TOLD]]
+
     def _find_log(self, namespace: str, pod: str, container: str, previous: bool) -> LogFile | str:
         for worker in self._workers.values():
             meta = worker.pod.metadata
             if (meta.namespace, meta.name) == (namespace, pod):
                 return worker.find_log(container, previous=previous)
         return f'pod "{pod}" not found'
+
+
+def _place_of(pod: Pod) -> str:
+    return f"pod/{pod.metadata.namespace}/{pod.metadata.name}"
 
 
 def _told(line: str) -> None:

@@ -35,6 +35,7 @@ from fairlead.cluster.kubelet.references import References
 from fairlead.cluster.kubelet.targets import sleep_of
 from fairlead.cluster.kubelet.volumes import Files, files_of, write_files
 from fairlead.cluster.launch import ImageRule
+from fairlead.cluster.places import Place
 from fairlead.cluster.standins.answers import Identity
 from fairlead.cluster.standins.client import StandinsClient
 from fairlead.cluster.standins.logbook import LogBook
@@ -160,6 +161,26 @@ class Containers:
                 raise Refused("FailedMount", f'MountVolume.SetUp failed for volume "{volume.name}" : {text}')
             if self._has_programs(pod):
                 self._write_volume(room, volume.name, files)
+
+    def place(self, pod: Pod, room: Room) -> Place:
+        """Where `exec --from pod/...` runs a command: beside a program of the pod, or with its own files laid over."""
+        prefix = f"{pod.metadata.uid}/"
+        for key, program in self._programs.items():
+            if key.startswith(prefix):
+                return Place(room.netns, program.pid)
+        folder = room.folder / "place"
+        folder.mkdir(parents=True, exist_ok=True)
+        own = Path("/etc/resolv.conf")
+        texts = {
+            "/etc/hosts": hosts_text(pod, room.addresses, hostname_of(pod, pod.spec.node_name)),
+            "/etc/resolv.conf": resolv_text(pod, own.read_text() if own.exists() else ""),
+        }
+        binds: list[tuple[str, str]] = []
+        for target, text in texts.items():
+            file = folder / Path(target).name
+            file.write_text(text)
+            binds.append((str(file), target))
+        return Place(room.netns, binds=tuple(binds))
 
     def _has_programs(self, pod: Pod) -> bool:
         every = (*pod.spec.init_containers, *pod.spec.containers)

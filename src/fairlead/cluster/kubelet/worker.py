@@ -40,6 +40,7 @@ from fairlead.cluster.kubelet.prober import look
 from fairlead.cluster.kubelet.probes import Outcome
 from fairlead.cluster.kubelet.runs import Stage
 from fairlead.cluster.kubelet.runtime import Containers, Refused, Room, Surroundings, log_path
+from fairlead.cluster.places import Place
 from fairlead.drivers.errors import FairleadError
 from fairlead.drivers.kubeapi import ApiError, PatchType
 from fairlead.kube.containers import LifecycleHandler
@@ -104,6 +105,10 @@ class PodWorker:
             told = f'container "{container}" in pod "{self.pod.metadata.name}" is waiting to start'
             return f"{told}: {run.message or run.reason}"
         return LogFile(path, live=run.alive and not previous)
+
+    def place(self) -> Place | None:
+        """Where commands are run in this pod; None while it has no network."""
+        return None if self._room is None else self._containers.place(self.pod, self._room)
 
     def see(self, pod: Pod) -> None:
         """The API shows the pod so."""
