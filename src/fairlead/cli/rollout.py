@@ -4,6 +4,7 @@ Comes in: a home, a record, manifests. Goes out: a `Rollout`. Talks to the clust
 """
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
@@ -76,6 +77,9 @@ class _World:
                     table.pop((o.metadata.namespace, o.metadata.name), None)
             self.changed.set()
 
+    def missing_nodes(self, nodes: int) -> list[str]:
+        return missing_nodes(self.nodes.values(), nodes)
+
     def missing(self, nodes: int) -> list[str]:
         if len(self.synced) < 4:
             return ["the API server has not answered yet"]
@@ -107,8 +111,10 @@ async def bring_up(
         asyncio.create_task(world.follow(client, Pod, world.pods)),
     ]
     try:
+        nodes_missing = functools.partial(world.missing_nodes, record.nodes)
+        await _wait_until(nodes_missing, world, watches, deadline, tell)  # pods spread over all nodes, not the first
         outcomes = await apply_manifests(client, manifests, tell)
-        missing = await _wait_until_ready(world, watches, record.nodes, deadline, tell)
+        missing = await _wait_until(functools.partial(world.missing, record.nodes), world, watches, deadline, tell)
         services = await client.list(Service)
     finally:
         for watch in watches:
@@ -129,10 +135,15 @@ async def bring_up(
     )
 
 
-async def _wait_until_ready(
-    world: _World, watches: list[asyncio.Task[None]], nodes: int, deadline: float, tell: Callable[[str], None]
+async def _wait_until(
+    still_missing: Callable[[], list[str]],
+    world: _World,
+    watches: list[asyncio.Task[None]],
+    deadline: float,
+    tell: Callable[[str], None],
 ) -> list[str]:
-    while missing := world.missing(nodes):
+    """Wait until nothing is missing, or return what is at the deadline."""
+    while missing := still_missing():
         for watch in watches:
             if watch.done():
                 watch.result()

@@ -21,6 +21,7 @@ from fairlead.kube.core import Node, Pod
 from fairlead.kube.documents import Document
 
 NAME = "default-scheduler"
+_FIRST_NODES_WITHIN = 5.0  # seconds after the start in which it is no news that there are no nodes yet
 
 
 class Scheduler:
@@ -32,6 +33,7 @@ class Scheduler:
         self._clock = clock
         self._placement = Placement()
         self._unplaced: dict[Key, None] = {}
+        self._patience = clock() + _FIRST_NODES_WITHIN
         self.loop = Loop("scheduler", WorkQueue[Key](), self.reconcile)
         world.nodes.listen(self._on_node)
         world.pods.listen(self._on_pod)
@@ -68,6 +70,9 @@ class Scheduler:
             return None
         if self._placement.holds(pod.metadata.uid):
             return None
+        if not len(self._world.nodes) and (patience := self._patience - self._clock()) > 0:
+            self._unplaced[key] = None
+            return patience
         answer = self._placement.place(pod)
         if isinstance(answer, Unplaced):
             self._unplaced[key] = None
