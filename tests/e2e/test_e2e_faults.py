@@ -234,6 +234,16 @@ def test_root_and_an_ordinary_user_have_clusters_side_by_side(
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def test_root_without_the_capability_is_told_why_and_what_to_do(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root to give up capabilities")
+    bounded = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
+    done = Command(tmp_path / "home", bounded)("up", "--detach", check=False)
+    assert done.returncode == 3
+    assert "without the capability" in done.stderr
+    assert "--privileged" in done.stderr
+
+
 def test_several_clusters_of_one_user_are_told_apart_by_name(own: Command) -> None:
     own("up", "--detach", "--nodes", "1", "--name", "one")
     own("up", "--detach", "--nodes", "2", "--name", "two")

@@ -31,7 +31,7 @@ app.command("agent")(agent.agent)
 def main() -> NoReturn:
     """Run the command line and leave with its exit code."""
     try:
-        app(standalone_mode=True)
+        app(standalone_mode=True, prog_name="fairlead")
     except FairleadError as error:
         complain(error.message, error.remedy)
         sys.exit(EXIT_REFUSED)
