@@ -85,25 +85,13 @@ def main() -> int:
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
     options = parser.parse_args()
     for name in options.names:
-        if name not in def _follow() -> list[Measurement]:
-    from fairlead.bench.follow import follow
-
-    return follow()
-
-
-BENCHMARKS:
+        if name not in BENCHMARKS:
             parser.error(f"{name!r} is no benchmark; choose of {', '.join(BENCHMARKS)}")
     measured: list[Measurement] = []
     head = f"{'name':<52} {'value':>10} {'unit':<8} {'baseline':>10} {'ratio':>8} {'target':>8}"
     if options.output == "text":
         sys.stdout.write(head + "\n")
-    for name in options.names or def _follow() -> list[Measurement]:
-    from fairlead.bench.follow import follow
-
-    return follow()
-
-
-BENCHMARKS:
+    for name in options.names or BENCHMARKS:
         sys.stderr.write(f"running {name}\n")
         results = BENCHMARKS[name]()
         measured += results
