@@ -1,10 +1,9 @@
-"""Selectors: label selectors as objects and as text, and tolerations, as functions that match.
+"""Selectors: label selectors inside objects, and tolerations, as functions that match.
 
 Comes in: a selector. Goes out: a function of labels (or of a taint). Source: apimachinery pkg/labels, and
 core/v1 helpers for tolerations.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 
 from fairlead.kube.core import Taint
@@ -13,10 +12,6 @@ from fairlead.kube.pods import Toleration
 
 Labels = Mapping[str, str]
 Matcher = Callable[[Labels], bool]
-
-_SET = re.compile(r"(?P<key>[^\s!=,()]+)\s+(?P<operator>in|notin)\s*\((?P<values>[^()]*)\)")
-_EQUAL = re.compile(r"(?P<key>[^\s!=,()]+)\s*(?P<operator>==|=|!=)\s*(?P<value>[^\s,()!=]*)")
-_KEY = re.compile(r"(?P<absent>!?)\s*(?P<key>[^\s!=,()]+)")
 
 
 def _everything(_: Labels) -> bool:
@@ -58,37 +53,6 @@ def selector_matcher(selector: LabelSelector | None) -> Matcher:
     return lambda labels: (
         all(labels.get(key) == value for key, value in pairs) and all(matches(labels) for matches in requirements)
     )
-
-
-def parse_selector(text: str) -> LabelSelector:
-    """The selector that `text` spells, as in `a=b,c!=d,e in (f,g),!h,i`. Raises ValueError otherwise."""
-    requirements: list[LabelSelectorRequirement] = []
-    rest = text.strip()
-    while rest:
-        requirement, end = _parse_one(rest, text)
-        requirements.append(requirement)
-        rest = rest[end:].lstrip()
-        if rest:
-            if rest[0] != "," or not rest[1:].strip():
-                raise ValueError(
-                    f"unable to parse requirement: found {rest!r}, expected: ',' or end of string in {text!r}"
-                )
-            rest = rest[1:].lstrip()
-    return LabelSelector(match_expressions=tuple(requirements))
-
-
-def _parse_one(rest: str, text: str) -> tuple[LabelSelectorRequirement, int]:
-    if found := _SET.match(rest):
-        values = tuple(value.strip() for value in found["values"].split(","))
-        operator = "In" if found["operator"] == "in" else "NotIn"
-        return LabelSelectorRequirement(key=found["key"], operator=operator, values=values), found.end()
-    if found := _EQUAL.match(rest):
-        operator = "NotIn" if found["operator"] == "!=" else "In"
-        return LabelSelectorRequirement(key=found["key"], operator=operator, values=(found["value"],)), found.end()
-    if found := _KEY.match(rest):
-        operator = "DoesNotExist" if found["absent"] else "Exists"
-        return LabelSelectorRequirement(key=found["key"], operator=operator), found.end()
-    raise ValueError(f"unable to parse requirement: {rest!r} in {text!r}")
 
 
 def tolerates(tolerations: Iterable[Toleration], taint: Taint) -> bool:
