@@ -20,8 +20,3 @@ def parse_time(text: str | None) -> float | None:
 def format_time(seconds: float) -> str:
     """Whole seconds in UTC, as metav1.Time is written."""
     return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def format_micro_time(seconds: float) -> str:
-    """Microseconds in UTC, as metav1.MicroTime is written."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -78,14 +78,6 @@ class KubeClient:
         items, version = decode_list(cls, response.body)
         return Listed(items, version)
 
-    async def list_documents(
-        self, resource: Resource, namespace: str = "", labels: str = "", fields: str = ""
-    ) -> tuple[Document, ...]:
-        """Every object of a kind, with every field."""
-        response = await self.request(ApiRequest("GET", resource.path(namespace), selection(labels, fields)))
-        found = msgspec.json.decode(response.body, type=dict[str, msgspec.Raw]).get("items", msgspec.Raw(b"[]"))
-        return tuple(as_document(item) for item in msgspec.json.decode(found, type=tuple[dict[str, object], ...]))
-
     async def create(self, view: T, namespace: str = "") -> T:
         """Create an object from a view; apiVersion and kind are filled in."""
         resource = resource_of(type(view))
