@@ -10,6 +10,7 @@ come.
 # Log files are on a local disk, and read a piece at a time.
 
 import asyncio
+import io
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -100,7 +101,7 @@ async def start_log_server(path: Path, find: Find) -> web.AppRunner:
 
     application = web.Application()
     application.router.add_get("/logs/{namespace}/{pod}/{container}", serve)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
@@ -113,7 +114,7 @@ async def _send(
 ) -> None:
     left = part.limit
     data, offset = _all(found.path)
-    lines = list(select(iter(data.splitlines(keepends=True)), part))
+    lines = list(select(_lines(data), part))
     chunk = b"".join(lines if part.tail is None else lines[len(lines) - min(part.tail, len(lines)) :])
     while True:
         if left is not None:
@@ -131,6 +132,11 @@ async def _send(
     await response.write_eof()
 
 
+def _lines(data: bytes) -> Iterator[bytes]:
+    """The lines with their ends. Only a newline ends one: what a program writes may have carriage returns in it."""
+    return iter(io.BytesIO(data))
+
+
 def _all(path: Path) -> tuple[bytes, int]:
     """Everything that is kept of a log, and the size of its present file."""
     older, present = (file.read_bytes() if file.exists() else b"" for file in (path.with_name(path.name + ".1"), path))
@@ -146,4 +152,4 @@ def _more(path: Path, offset: int, part: Part) -> tuple[bytes, int]:
         file.seek(offset)
         data = file.read()
     whole = data[: data.rfind(b"\n") + 1]
-    return b"".join(select(iter(whole.splitlines(keepends=True)), part)), offset + len(whole)
+    return b"".join(select(_lines(whole), part)), offset + len(whole)

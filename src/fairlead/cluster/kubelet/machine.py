@@ -69,8 +69,9 @@ class PodMachine:
         self._written: Document = {}
         self._told: set[tuple[str, str, str]] = set()
         known = {each.name: each for each in (*pod.status.init_container_statuses, *pod.status.container_statuses)}
+        policy = "Never" if self._final else pod.spec.restart_policy
         self.runs = {
-            spec.name: _adopted(spec, known.get(spec.name), now, init=init, policy=pod.spec.restart_policy)
+            spec.name: _adopted(spec, known.get(spec.name), now, init=init, policy=policy)
             for init, specs in ((True, pod.spec.init_containers), (False, pod.spec.containers))
             for spec in specs
         }
@@ -104,10 +105,10 @@ class PodMachine:
         for run in self.runs.values():
             if run.stopping is not None and run.alive and not run.stopping.killed:
                 times.append(run.stopping.kill_at)
-            if run.stage is Stage.WAITING and self._prepared and not self._over:
-                times.append(run.not_before)
-            if run.stage is Stage.RUNNING:
+            if run.stage is Stage.RUNNING and not (self._final and not self.deleting):
                 times += [course.due for course in self._active(run) if course.due is not None]
+        if self._prepared and not self._over:
+            times += [run.not_before for run in self._startable() if run.stage is Stage.WAITING]
         deadline = self._deadline()
         if deadline is not None and not self._over:
             times.append(deadline)
@@ -150,6 +151,8 @@ class PodMachine:
             run = self.runs[event.name]
             run.stage, run.started_at, run.reason, run.message = Stage.RUNNING, now, "", ""
             run.probes = courses_of(run.spec, now)
+            pulled = f'Container image "{run.spec.image}" already present on machine'
+            yield Tell("Pulled", pulled, container=event.name)
             yield Tell("Created", f"Created container: {event.name}", container=event.name)
             yield Tell("Started", f"Started container {event.name}", container=event.name)
         elif isinstance(event, ContainerRefused):
@@ -255,7 +258,7 @@ class PodMachine:
             yield from self._look(run, now)
 
     def _start_due(self, now: float) -> Iterator[Command]:
-        for run in self.runs.values():
+        for run in self._startable():
             if run.stage is Stage.WAITING and now >= run.not_before:
                 run.stage = Stage.STARTING
                 if run.again:
@@ -263,6 +266,11 @@ class PodMachine:
                 if run.reason in ("PodInitializing", "CrashLoopBackOff"):
                     run.reason, run.message = "ContainerCreating", ""
                 yield StartContainer(run.spec, run.restarts)
+
+    def _startable(self) -> Iterator[ContainerRun]:
+        """The containers whose turn it is: up to the first init container that has not done its work."""
+        for run in self.runs.values():
+            yield run
             if run.init and not run.done:
                 return
 
@@ -382,8 +390,9 @@ def _adopted(spec: Container, known: ContainerStatus | None, now: float, *, init
         return run
     run.restarts = known.restart_count
     ended = known.state.terminated
-    goes_on = policy == "Always" if not init or run.sidecar else False
-    if known.state.running is not None or (ended is not None and (ended.exit_code or goes_on)):
+    always = run.sidecar if init else policy == "Always"
+    goes_on = ended is not None and (always or (ended.exit_code != 0 and policy != "Never"))
+    if known.state.running is not None or goes_on:
         run.again = True
         run.last = {
             "exitCode": ended.exit_code if ended else 137,
@@ -394,9 +403,9 @@ def _adopted(spec: Container, known: ContainerStatus | None, now: float, *, init
             "finishedAt": (ended.finished_at if ended else None) or time_text(now),
         }
     elif ended is not None:
-        run.stage, run.exit_code = Stage.ENDED, 0
+        run.stage, run.exit_code = Stage.ENDED, ended.exit_code
         run.ended = {
-            "exitCode": 0,
+            "exitCode": ended.exit_code,
             "reason": ended.reason,
             "startedAt": ended.started_at,
             "finishedAt": ended.finished_at,

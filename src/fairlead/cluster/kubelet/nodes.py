@@ -15,6 +15,7 @@ from fairlead.drivers.kubeapi import ApiError, KubeClient
 from fairlead.kube.coordination import Lease
 from fairlead.kube.core import Node
 from fairlead.kube.documents import Document, Json
+from fairlead.kube.meta import Condition
 from fairlead.kube.resources import resource_of
 
 _LEASES = "kube-node-lease"
@@ -22,6 +23,7 @@ _EVERY, _FOR = 10.0, 40
 _STATUS_EVERY = 30  # leases between two reports of the whole status: five minutes
 _VERSION = "v1.33.0"
 _MAX_PODS = 1000
+_REPORTED = {"MemoryPressure": "False", "DiskPressure": "False", "PIDPressure": "False", "Ready": "True"}
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -94,6 +96,10 @@ def _condition(kind: str, status: str, reason: str, message: str, now: str, sinc
     }
 
 
+def _as_reported(condition: Condition) -> bool:
+    return condition.type not in _REPORTED or condition.status == _REPORTED[condition.type]
+
+
 class NodeReporter:
     """Keeps one node's Node and Lease."""
 
@@ -110,7 +116,7 @@ class NodeReporter:
         beat = 0
         while True:
             try:
-                if beat % _STATUS_EVERY == 0:
+                if beat % _STATUS_EVERY == 0 or await self._doubted():
                     await self._report()
                 await self._renew()
                 beat += 1
@@ -120,6 +126,11 @@ class NodeReporter:
                 beat = 0
                 await asyncio.sleep(0.1 if error.status == 0 else 1.0)
 
+    async def _doubted(self) -> bool:
+        """Whether the API says otherwise than this node, as it does after a suspended machine renewed no leases."""
+        found = await self._client.get_or_none(Node, self._node.name)
+        return found is not None and any(not _as_reported(each) for each in found.status.conditions)
+
     async def _report(self) -> None:
         document = node_document(self._node, self._architecture)
         found = await self._client.get_or_none(Node, self._node.name)
@@ -127,8 +138,10 @@ class NodeReporter:
             await self._client.create_document(resource_of(Node), document)
         else:
             for condition in found.status.conditions:
-                if condition.status == ("True" if condition.type == "Ready" else "False"):
+                if _as_reported(condition):
                     self._since.setdefault(condition.type, condition.last_transition_time or "")
+                else:
+                    self._since.pop(condition.type, None)
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1024
         status = node_status(
             self._node,

@@ -295,10 +295,10 @@ class PodWorker:
             try:
                 async with self._around.writes:
                     await self._around.client.delete(Pod, meta.name, meta.namespace, grace_seconds=0, uid=meta.uid)
-                return
+                return self._done()
             except ApiError as error:
                 if error.status in (404, 409):
-                    return
+                    return self._done()
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, _LAST_RETRY)
 
@@ -308,6 +308,7 @@ class PodWorker:
             if run.alive:
                 self._containers.kill(self.pod, Kill(run.spec.name, run.restarts))
         await self._let_go()
+        self._done()
 
     async def _let_go(self) -> None:
         if self._gone:
@@ -320,4 +321,3 @@ class PodWorker:
         room, self._room = self._room, None
         if room is not None:
             await self._containers.release(self.pod, room)
-        self._done()
