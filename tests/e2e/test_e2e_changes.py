@@ -1,6 +1,7 @@
 """What changes in the API is followed by the kernel, quickly, and nothing else is touched."""
 
 import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -42,6 +43,18 @@ def echo(kubectl: Kubectl) -> str:
     kubectl("apply", "-f", "-", stdin=ECHO)
     kubectl("rollout", "status", "deployment/echo", "-n", "changes", "--timeout=30s")
     return str(kubectl.json("get", "service", "echo", "-n", "changes")["spec"]["clusterIP"])
+
+
+LONG_LIVED = """
+import socket, sys, time
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3) as connection:
+    print("connected", flush=True)
+    for number in range(150):
+        connection.sendall(b"~%d" % number)
+        assert connection.recv(64) == b"~%d" % number
+        time.sleep(0.02)
+print("kept", flush=True)
+"""
 
 
 def fetch(shop: Command, url: str, place: str = "node/node-1") -> subprocess.CompletedProcess[str]:
@@ -98,3 +111,23 @@ def test_type_node_port_and_back(shop: Command, kubectl: Kubectl, echo: str) -> 
     wait_until(lambda: fetch(shop, url, "client").returncode != 0, "the node port is closed")
     assert kubectl.json("get", "service", "echo", "-n", "changes")["spec"]["ports"][0].get("nodePort") is None
     assert fetch(shop, f"http://{echo}:{80}/").returncode in (0, 7)
+
+
+def test_connections_of_other_services_are_not_touched_by_changes(shop: Command, kubectl: Kubectl, echo: str) -> None:
+    web = kubectl.json("get", "service", "web", "-n", "shop")["spec"]
+    argv = ("exec", "--from", "node/node-1", "--", sys.executable, "-c", LONG_LIVED)
+    with subprocess.Popen(
+        shop.argv(*argv, web["clusterIP"], str(web["ports"][0]["port"])),
+        env=shop.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as connection:
+        assert connection.stdout is not None
+        assert connection.stdout.readline() == "connected\n"
+        kubectl("scale", "deployment/echo", "-n", "changes", "--replicas=0")
+        kubectl("patch", "service", "echo", "-n", "changes", "-p", '{"spec":{"type":"NodePort"}}')
+        kubectl("scale", "deployment/echo", "-n", "changes", "--replicas=3")
+        kubectl("delete", "service", "echo", "-n", "changes")
+        out, err = connection.communicate(timeout=30)
+    assert out == "kept\n", err
