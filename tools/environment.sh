@@ -9,9 +9,7 @@ ensure_packages() {
   for pair in "$@"; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
   done
-  if command -v python3 >/dev/null 2>&1 && ! python3 -c 'import ensurepip' >/dev/null 2>&1; then
-    missing="$missing python3-venv"
-  fi
+  python3 -c 'import ensurepip' >/dev/null 2>&1 || missing="$missing python3-venv"
   [ -z "$missing" ] && return 0
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     say "fairlead: installing system packages:$missing"
@@ -42,7 +40,8 @@ ensure_environment() {
     exit 3
   fi
   say "fairlead: building the Python environment in .venv (first run, or the lock changed; about a minute)"
-  if [ ! -x "$here/.venv/bin/python" ]; then
+  if ! "$here/.venv/bin/python" -m pip --version >/dev/null 2>&1; then
+    rm -rf "$here/.venv" # what an earlier run could not finish
     "$python" -m venv "$here/.venv" >&2 || { say "fairlead: cannot create $here/.venv; is the folder writable?"; exit 3; }
   fi
   if ! "$here/.venv/bin/python" -m pip install --disable-pip-version-check -q --require-hashes -r "$lock" >&2; then
