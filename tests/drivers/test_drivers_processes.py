@@ -26,6 +26,17 @@ def test_a_refused_namespace_is_explained_by_the_knob_that_is_set(
         return knobs.get(Path(path).name, "")
 
     monkeypatch.setattr(processes, "_knob", knob)
+    monkeypatch.setattr(processes, "in_chroot", lambda: False)
     told = processes.explain_refusal(OSError(code, "no"), root=root)
     assert reason in told.message
     assert remedy in told.remedy
+
+
+def test_a_chroot_is_known_by_its_root_being_no_mount(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    info = tmp_path / "mountinfo"
+    info.write_text("22 1 254:0 / / rw - ext4 /dev/vda rw\n23 22 0:5 / /proc rw - proc proc rw\n")
+    assert not processes.in_chroot(str(info))
+    info.write_text("23 22 0:5 / /proc rw - proc proc rw\n")
+    assert processes.in_chroot(str(info))
+    monkeypatch.setattr(processes, "in_chroot", lambda: True)
+    assert "chroot" in processes.explain_refusal(OSError(errno.EPERM, "no"), root=False).message

@@ -15,6 +15,10 @@ from fairlead.drivers.errors import FairleadError
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
+_CHROOT = (
+    "this is a chroot, in which Linux makes no namespaces",
+    "run fairlead on the machine itself, or in a container whose root was set by pivot_root",
+)
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
@@ -61,13 +65,27 @@ def name_process(name: str) -> None:
 
 
 def make_mounts_private() -> None:
-    """Cut mount propagation in this mount namespace, so that nothing mounted here shows outside."""
+    """Cut mount propagation in this mount namespace, so that nothing mounted here shows outside.
+
+    Raises FairleadError in a chroot, where / is no mount that could be private.
+    """
+    if in_chroot():
+        raise FairleadError(*_CHROOT)
     _checked(_libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None), "make mounts private")
 
 
 def mount_proc() -> None:
     """Mount a /proc that shows the PID namespace of the caller."""
     _checked(_libc.mount(b"proc", b"/proc", b"proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, None), "mount /proc")
+
+
+def in_chroot(mount_info: str = "/proc/self/mountinfo") -> bool:
+    """Whether / is no mount point, as after chroot(2); the kernel makes no user namespaces there (user_namespaces(7))."""
+    try:
+        lines = Path(mount_info).read_text().splitlines()
+    except OSError:
+        return False
+    return not any(line.split()[4] == "/" for line in lines)
 
 
 def _knob(path: str) -> str:
@@ -81,6 +99,8 @@ def explain_refusal(error: OSError, *, root: bool) -> FairleadError:
     """Turn a refused namespace into what the reader can do about it, from the knobs this kernel shows."""
     if error.errno not in (errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EINVAL, errno.ENOSYS):
         return FairleadError(f"Linux refused a namespace: {error}", "see dmesg for the reason")
+    if in_chroot():
+        return FairleadError(*_CHROOT)
     if root:
         return FairleadError(
             "root here may not make namespaces: this looks like a container without the capability",
