@@ -202,6 +202,16 @@ def summary_text(rollout: Rollout) -> str:
     lines += [
         "",
         f"  export KUBECONFIG={rollout.kubeconfig}",
-        f"  fairlead exec{option} --from client -- curl -s http://NODE:NODEPORT/",
+        *_examples(rollout, option),
     ]
     return "\n".join(lines)
+
+
+def _examples(rollout: Rollout, option: str) -> list[str]:
+    """What to type next: a request to the first node port over TCP, if there is one."""
+    for service in rollout.services:
+        for text in service.reach:
+            if text.startswith("from client: ") and "/tcp" in text:
+                url = text.removeprefix("from client: ").partition("/")[0]
+                return [f"  fairlead exec{option} --from client -- curl -s http://{url}/"]
+    return []

@@ -80,7 +80,7 @@ def mount_proc() -> None:
 
 
 def in_chroot(mount_info: str = "/proc/self/mountinfo") -> bool:
-    """Whether / is no mount point, as after chroot(2); the kernel makes no user namespaces there (user_namespaces(7))."""
+    """Whether / is no mount point, as after chroot(2), where no user namespace can be made (user_namespaces(7))."""
     try:
         lines = Path(mount_info).read_text().splitlines()
     except OSError:
