@@ -91,7 +91,7 @@ class HtmlLinks(HTMLParser):
         self.feed(data)
         if last:
             self.close()
-        settled = len(self._text) - (0 if last else len(self.rawdata))
+        settled = len(self._text) if last else self._parsed() - self._base
         out, at = list[str](), 0
         for start, stop, replacement in self._edits:
             out += [self._text[at : start - self._base], replacement]
@@ -108,11 +108,15 @@ class HtmlLinks(HTMLParser):
         raw = self.get_starttag_text()
         if not wanted or raw is None or not any(name in wanted for name, _ in attrs):
             return
-        line, column = self.getpos()
-        start = self._lines[line - 1] + column
+        start = self._parsed()
         changed = _ATTRIBUTE.sub(lambda match: self._replaced(match, wanted), raw)
         if changed != raw:
             self._edits.append((start, start + len(raw), changed))
+
+    def _parsed(self) -> int:
+        """The absolute position up to which the parser has dealt with the document; it may hold back more than tags."""
+        line, column = self.getpos()
+        return self._lines[line - 1] + column
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """As a start tag."""
