@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from fairlead.cli import agent, down, execute, kubeconfig, status, up
+from fairlead.cli import agent, down, execute, kubeconfig, status, trace, up
 from fairlead.cli.output import EXIT_REFUSED, complain
 from fairlead.drivers.errors import FairleadError
 
@@ -25,6 +25,7 @@ app.command("down")(down.down)
 app.command("status")(status.status)
 app.command("kubeconfig")(kubeconfig.kubeconfig)
 app.command("exec", context_settings={"ignore_unknown_options": False})(execute.execute)
+app.command("trace")(trace.trace)
 app.command("agent")(agent.agent)
 
 

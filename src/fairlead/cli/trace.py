@@ -1,0 +1,134 @@
+"""`fairlead trace`: what happens to a connection, hop by hop, and whether the kernel does the same."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from msgspec.structs import replace
+
+from fairlead.cli.homes import DEFAULT_NAME, NameOption, running_cluster
+from fairlead.cli.output import EXIT_NO, EXIT_REFUSED, EXIT_USAGE, Output, answer_json, complain
+from fairlead.drivers.errors import FairleadError
+
+if TYPE_CHECKING:
+    from fairlead.sim.answers import Sent, Trace
+    from fairlead.sim.world import World
+
+_PATIENCE = 3.0
+"""Seconds without an answer that count as silence."""
+
+
+class Transport(StrEnum):
+    """The protocols a trace can follow."""
+
+    TCP = "tcp"
+    UDP = "udp"
+    SCTP = "sctp"
+
+
+def trace(
+    source: Annotated[
+        str, typer.Argument(metavar="FROM", help="client, lb, node/NAME or pod/NAMESPACE/NAME.", show_default=False)
+    ],
+    target: Annotated[
+        str, typer.Argument(metavar="TO", help="svc/NAMESPACE/NAME:PORT, ADDRESS:PORT or a URL.", show_default=False)
+    ],
+    files: Annotated[
+        list[Path] | None,
+        typer.Option("-f", "--filename", metavar="PATH", help="Manifests to trace in, instead of a running cluster."),
+    ] = None,
+    proto: Annotated[Transport, typer.Option("--proto", help="The transport protocol.")] = Transport.TCP,
+    packet: Annotated[bool, typer.Option("--packet", help="Also send it for real, and compare.")] = False,
+    output: Annotated[Output, typer.Option("-o", "--output", help="Text or JSON.")] = Output.TEXT,
+    name: NameOption = DEFAULT_NAME,
+) -> None:
+    """Show what happens to a connection, each step with the rule and the object field that decided.
+
+    Exit 0 when it is delivered, 1 when it is not or when --packet shows otherwise.
+    """
+    from fairlead.net import Protocol
+    from fairlead.sim.answers import Disposition
+    from fairlead.sim.places import AbsentError, UnreadableError
+    from fairlead.sim.telling import tell_trace
+    from fairlead.sim.trace import trace_connection
+
+    if packet and files:
+        raise typer.BadParameter("manifests send no packets: leave out -f", param_hint="--packet")
+    if packet and proto is Transport.SCTP:
+        raise typer.BadParameter("only tcp and udp are sent for real", param_hint="--packet")
+    world = _read_world(files) if files else _live_world(name)
+    try:
+        answer = trace_connection(world, source, target, Protocol[proto.name])
+    except UnreadableError as error:
+        complain(str(error))
+        raise typer.Exit(EXIT_USAGE) from None
+    except AbsentError as error:
+        complain(str(error))
+        raise typer.Exit(EXIT_REFUSED) from None
+    if packet and answer.packet:
+        answer = replace(answer, sent=_send(answer, proto, name))
+    if output is Output.JSON:
+        answer_json(answer)
+    else:
+        print(tell_trace(answer))
+    as_told = answer.sent is None or answer.sent.agrees
+    if answer.disposition is not Disposition.DELIVERED or not as_told:
+        raise typer.Exit(EXIT_NO)
+
+
+def _read_world(files: Sequence[Path]) -> "World":
+    from fairlead.cluster.manifests import manifest_files
+    from fairlead.kube.yamlcodec import parse_documents
+    from fairlead.sim.manifests import derive_world
+
+    try:
+        texts = [
+            ("standard input", sys.stdin.read()) if str(path) == "-" else (str(path), path.read_text())
+            for path in manifest_files([each for each in files if str(each) != "-"])
+            + [each for each in files if str(each) == "-"]
+        ]
+        return derive_world([document for where, text in texts for document in parse_documents(text, source=where)])
+    except (OSError, ValueError) as error:
+        raise FairleadError(f"cannot read the manifests: {error}") from error
+
+
+def _live_world(name: str) -> "World":
+    home, _ = running_cluster(name)
+    return asyncio.run(_list_world(home.kubeconfig))
+
+
+async def _list_world(kubeconfig: Path) -> "World":
+    from fairlead.drivers.kubeapi import HttpTransport, KubeClient
+    from fairlead.kube.core import Node, Pod, Service
+    from fairlead.kube.discovery import EndpointSlice
+    from fairlead.sim.world import World
+
+    client = KubeClient(HttpTransport.from_kubeconfig(kubeconfig))
+    try:
+        nodes, pods, services, slices = await asyncio.gather(
+            client.list(Node), client.list(Pod), client.list(Service), client.list(EndpointSlice)
+        )
+    finally:
+        await client.close()
+    return World.of(nodes.items, pods.items, services.items, slices.items)
+
+
+def _send(answer: "Trace", proto: Transport, name: str) -> "Sent":
+    """Send the traced packet from its place, in a child process, and compare what became of it."""
+    from fairlead.sim.answers import Sent
+    from fairlead.sim.compare import agrees
+
+    address, _, port = answer.packet.rpartition(" ")[2].rpartition(":")
+    words = [proto.value, address.strip("[]"), port, str(_PATIENCE)]
+    program = [sys.executable, "-I", "-S", str(Path(__file__).with_name("probe.py")), *words]
+    inside = [sys.executable, "-m", "fairlead", "exec", "--name", name, "--from", answer.source, "--", *program]
+    done = subprocess.run(inside, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise FairleadError(f"cannot send a packet from {answer.source}: {done.stderr.strip()}")
+    outcome = done.stdout.strip()
+    return Sent(outcome, agrees(answer, outcome))

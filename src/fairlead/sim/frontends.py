@@ -1,0 +1,58 @@
+"""What the model says of a connection, in a few lines that know no rules: the other truth to hold the rules to.
+
+Comes in: a node's frontends and what is local there, and the connection's two ends. Goes out: the backends it may come
+to, or how it is refused.
+"""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from fairlead.model import Backend, Frontend, FrontendKey, Masquerade, Refusal
+from fairlead.net import Address, Prefix
+from fairlead.sim.world import in_prefixes
+
+
+class NodeModel(Struct, frozen=True):
+    """A node's frontends, its own addresses, its pods' ranges and the Service range."""
+
+    frontends: Mapping[FrontendKey, Frontend]
+    addresses: frozenset[Address]
+    pod_prefixes: tuple[Prefix, ...]
+    service_prefix: Prefix | None
+
+
+class Judgement(Struct, frozen=True):
+    """Either `refusal`, or the backends with whether the connection is masqueraded; no backends means untouched."""
+
+    refusal: Refusal | None = None
+    backends: frozenset[tuple[Backend, bool]] = frozenset()
+
+
+def judge_connection(model: NodeModel, source: Address, key: FrontendKey) -> Judgement:
+    """Return what becomes of a new connection from `source` to `key` on a node."""
+    frontend = model.frontends.get(key)
+    if frontend is not None and frontend.backends:
+        asked = _asks_masquerade(model, frontend.masquerade, source)
+        return Judgement(
+            backends=frozenset((each, asked or _is_hairpin(model, each, source)) for each in frontend.backends)
+        )
+    if frontend is not None:
+        return Judgement(refusal=frontend.when_empty)
+    inside = model.service_prefix is not None and key.address in model.service_prefix
+    if not inside or key.address in model.addresses:
+        return Judgement()
+    known = any(each.address == key.address for each in model.frontends)
+    return Judgement(refusal=Refusal.REJECT if known else Refusal.DROP)
+
+
+def _asks_masquerade(model: NodeModel, masquerade: Masquerade, source: Address) -> bool:
+    if masquerade is Masquerade.UNLESS_LOCAL_POD:
+        return bool(model.pod_prefixes) and not in_prefixes(source, model.pod_prefixes)
+    return masquerade is Masquerade.ALWAYS
+
+
+def _is_hairpin(model: NodeModel, backend: Backend, source: Address) -> bool:
+    """A pod that comes to itself must not see its own address; without known ranges every backend may be local."""
+    local = not model.pod_prefixes or in_prefixes(backend.address, model.pod_prefixes)
+    return local and backend.address == source
