@@ -4,12 +4,14 @@ import asyncio
 import os
 import signal
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 from fairlead.cluster.standins.logbook import LogBook
 
 _MOST_LINE = 16 * 1024
 _MOST_OUTPUT = 10 * 1024
+_MOST_READS = 4  # in one go: a program that never stops writing leaves time for the others
 
 
 class LogPipe:
@@ -42,7 +44,7 @@ class LogPipe:
     def _read(self, fd: int, *, last: bool = False) -> None:
         stream, held = self._streams[fd]
         ended = last
-        while True:
+        for _ in count() if last else range(_MOST_READS):
             try:
                 data = os.read(fd, 65536)
             except BlockingIOError:

@@ -6,6 +6,7 @@ Source: pkg/probe/http, pkg/probe/tcp.
 """
 
 import asyncio
+import os
 import socket
 import ssl
 import struct
@@ -75,7 +76,8 @@ async def look(
     except TimeoutError:
         return Outcome.FAILURE, f"{_dialled(action, host, number)}: context deadline exceeded"
     except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-        told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        code = error.errno if isinstance(error, OSError) else None
+        told = os.strerror(code) if code and code > 0 else str(error)
         return Outcome.FAILURE, f"{_dialled(action, host, number)}: {told.lower()}"
 
 

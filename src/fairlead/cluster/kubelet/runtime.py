@@ -163,11 +163,14 @@ class Containers:
                 self._write_volume(room, volume.name, files)
 
     def place(self, pod: Pod, room: Room) -> Place:
-        """Where `exec --from pod/...` runs a command: beside a program of the pod, or with its own files laid over."""
+        """Where `exec --from pod/...` runs a command: inside the first container that is a program, or with the pod's
+        own files laid over.
+        """
         prefix = f"{pod.metadata.uid}/"
-        for key, program in self._programs.items():
-            if key.startswith(prefix):
-                return Place(room.netns, program.pid)
+        running = {key.split("/")[1]: each.pid for key, each in self._programs.items() if key.startswith(prefix)}
+        for container in (*pod.spec.containers, *pod.spec.init_containers):
+            if container.name in running:
+                return Place(room.netns, running[container.name])
         folder = room.folder / "place"
         folder.mkdir(parents=True, exist_ok=True)
         own = Path("/etc/resolv.conf")
@@ -328,6 +331,7 @@ class Containers:
         _, status = os.waitpid(program.pid, 0)
         code = os.waitstatus_to_exitcode(status)
         program.pipe.close()
+        self._book.flush()  # who sees the end in the API finds the last words in the log
         said = ""
         with suppress(OSError):
             said = (folder / "termination-log").read_text(errors="replace")[:4096]

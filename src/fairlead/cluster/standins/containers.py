@@ -18,6 +18,8 @@ from fairlead.drivers.netns import entered
 
 _BACKLOG = 4096
 _BATCH = 64  # connections accepted in one go
+PAUSE = 0.5
+"""Seconds that new clients are still taken in after the order to stop, while the data plane learns of it."""
 
 
 def open_ports(
@@ -62,18 +64,19 @@ class Listener:
         self.log = log
         self._sock = sock
         self._tls = server_context() if tls else None
+        self._closed = False
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop.add_reader(sock.fileno(), self._accept)
 
     def close(self) -> None:
         """Take in who is already in the queue, then accept nothing more."""
-        if self.ending:
+        if self._closed:
             return
         self._accept()
         self._loop.remove_reader(self._sock.fileno())
         self._sock.close()
-        self.ending = True
+        self.ending = self._closed = True
         for connection in tuple(self.connections):
             connection.finish()
 
@@ -141,10 +144,16 @@ class StandIn:
                 self._datagrams.append(transport)
 
     async def stop(self, grace: float) -> int:
-        """Accept nothing more, give open requests `grace` seconds, reset the rest; return an exit code."""
+        """Serve on for a moment, each answer a connection's last, as programs do whose preStop hook sleeps; then accept
+        nothing more, give open requests the rest of `grace` seconds and reset what is left. Returns an exit code.
+        """
+        deadline = asyncio.get_running_loop().time() + grace
+        for listener in self._listeners:
+            listener.ending = True
+        if self._opened:
+            await asyncio.sleep(min(grace, PAUSE))
         for listener in self._listeners:
             listener.close()
-        deadline = asyncio.get_running_loop().time() + grace
         while any(listener.busy for listener in self._listeners):
             if asyncio.get_running_loop().time() >= deadline:
                 break

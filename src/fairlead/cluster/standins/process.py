@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct, field
 
-from fairlead.cluster.standins.containers import StandIn, open_ports
+from fairlead.cluster.standins.containers import PAUSE, StandIn, open_ports
 from fairlead.cluster.standins.logbook import LogBook
 from fairlead.cluster.standins.messages import (
     MOST,
@@ -191,6 +191,7 @@ class Session:
     async def _stop(self, order: Stop) -> None:
         program = self._programs.get(order.id)
         if program is not None:
+            await asyncio.sleep(min(order.grace, PAUSE))
             program.cancel()
             return
         container = self._running.get(order.id)
