@@ -3,6 +3,7 @@
 import errno
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -72,6 +73,19 @@ def test_a_pair_has_each_end_in_its_namespace_with_index_and_hardware_address(he
     assert [(link.index, link.name, link.up) for link in there.links.links()] == [(1, "lo", False), (40, "far", False)]
     assert "02:00:00:00:00:01" in here.ip("link", "show", "near")
     assert "02:00:00:00:00:02" in there.ip("link", "show", "far")
+
+
+def test_a_link_carries_packets_once_its_other_end_is_up_too(here: Place, there: Place):
+    far = VethEnd(index=40, name="far", mac=TWO, netns=there.netns)
+    here.links.apply([create_veth(VethEnd(index=30, name="near", mac=ONE), far)])
+    assert not here.links.carries(30)
+    there.links.apply([set_up(40)])
+    deadline = time.monotonic() + 5
+    while not here.links.carries(30):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    with pytest.raises(LinkError, match="show interface 31: No such device"):
+        here.links.carries(31)
 
 
 def test_a_bridge_has_its_ports(here: Place, there: Place):

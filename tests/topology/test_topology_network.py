@@ -91,6 +91,18 @@ def test_every_machine_and_pod_reaches_every_other_with_its_own_address(topology
         listener.close()
 
 
+def test_the_first_packet_to_a_new_pod_arrives(topology: Topology):
+    node, slow = topology.nodes["node-1"], list[str]()
+    for offset in range(2, 152):
+        pod = topology.attach_pod("node-1", node.pod_prefix.address + offset)
+        with listen(pod.netns):
+            started = time.monotonic()
+            assert dial(node.netns, pod.address) == f"ok {node.address}"
+            if time.monotonic() - started > 0.9:  # the kernel sends a lost first packet again after a second
+                slow.append(str(pod.address))
+    assert not slow
+
+
 def test_a_service_address_is_answered_unreachable_everywhere(topology: Topology):
     for machine in machines(topology):
         assert dial(machine.netns, "10.96.0.1", 443) == "EHOSTUNREACH"

@@ -12,6 +12,7 @@ has translated is answered with an ICMP unreachable. A namespace is one descript
 
 import errno
 import os
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -47,6 +48,7 @@ _NODE_SIDE_MAC = b"\xee" * 6  # of every veth on a node: links are point to poin
 _BRIDGE, _CLIENT_SIDE, _FIRST_PORT = 10, 11, 100  # interface indexes in the fabric
 _ETH0 = 2  # the first index after loopback, in every host and pod
 _FIRST_POD = 1000  # on a node: the index of the link to the first address of its pod prefix
+_SHORTEST_WAIT, _LONGEST_WAIT = 0.0002, 0.25  # seconds for a new link to carry packets
 _ROUTER_SYSCTLS = {  # written before there are links: each link takes a copy of the defaults when it is made
     "net/ipv4/ip_forward": "1",
     "net/ipv4/conf/all/rp_filter": "0",  # a new namespace copies the host's; replies may leave by another way
@@ -191,6 +193,7 @@ class Topology:
                 self._socket(node).apply(requests)
             try:
                 _apply_inside(netns, _pod_inside(address))
+                _wait_until_carrying(self._socket(node), index)
             except BaseException:
                 self._socket(node).apply([remove_link(name)])
                 raise
@@ -259,6 +262,13 @@ class Topology:
             others = [other for other in self.nodes.values() if other is not node]
             routes = [add_route(other.pod_prefix, interface=_ETH0, via=other.address) for other in others]
             _apply_inside(node.netns, [add_unreachable(node.pod_prefix), *routes])
+        with entered(self.fabric):
+            links = LinkSocket()
+        try:
+            for index in (_BRIDGE, _CLIENT_SIDE, *(_FIRST_PORT + number for number in range(len(self.nodes) + 1))):
+                _wait_until_carrying(links, index)
+        finally:
+            links.close()
 
     def _set_up_host(self, host: HostNetwork | NodeNetwork, length: int, gateway: Address) -> None:
         """Bring up a host's loopback and `eth0`."""
@@ -317,6 +327,16 @@ def _pod_inside(address: Address) -> list[Request]:
         add_neighbour(_ETH0, gateway, _NODE_SIDE_MAC),
         add_route(EVERYTHING[address.family], interface=_ETH0, via=gateway),
     ]
+
+
+def _wait_until_carrying(links: LinkSocket, index: int) -> None:
+    """Wait until the end that came up first has noticed the other: microseconds, more on a busy machine.
+
+    A packet sent sooner is lost, and a connection's first packet is sent again only after a second.
+    """
+    deadline = time.monotonic() + _LONGEST_WAIT
+    while not links.carries(index) and time.monotonic() < deadline:
+        time.sleep(_SHORTEST_WAIT)
 
 
 def _single(address: Address) -> Prefix:

@@ -23,6 +23,7 @@ _REQUEST, _ACK, _REPLACE, _EXCL, _CREATE, _DUMP = 0x1, 0x4, 0x100, 0x200, 0x400,
 _NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _NEWROUTE, _DELROUTE, _NEWNEIGH = 16, 17, 18, 20, 24, 25, 28
 _IFF_UP = 1
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_AF_SPEC = 1, 3, 10, 18, 26
+_IFLA_OPERSTATE, _OPERATIONAL = 16, 6
 _IFLA_NET_NS_FD, _IFLA_NUM_TX_QUEUES, _IFLA_NUM_RX_QUEUES = 28, 31, 32
 _INFO_KIND, _INFO_DATA, _VETH_PEER, _BR_MCAST_SNOOPING = 1, 2, 1, 23
 _INET6_ADDR_GEN_MODE, _ADDR_GEN_NONE = 8, 1
@@ -239,6 +240,23 @@ class LinkSocket:
                     return tuple(sorted(found, key=lambda link: link.index))
                 if kind == _NEWLINK:
                     found.append(_parse_link(message))
+
+    def carries(self, index: int) -> bool:
+        """Whether a link takes packets: the kernel comes to that some time after the other end is up.
+
+        Until then it drops what is sent, and says so by the link's operational state (net/core/link_watch.c).
+        Raises LinkError when there is no such link.
+        """
+        self._sequence += 1
+        body = _LINK.pack(0, 0, index, 0, 0)
+        self._socket.send(_HEADER.pack(16 + len(body), _GETLINK, _REQUEST, self._sequence, 0) + body)
+        while True:
+            for kind, _, sequence, message in _messages(self._socket.recv(65536)):
+                if sequence == self._sequence and kind == _ERROR:
+                    raise LinkError(f"show interface {index}", -struct.unpack_from("=i", message)[0], "")
+                if sequence == self._sequence and kind == _NEWLINK:
+                    states = (value for name, value in _attributes(message[_LINK.size :]) if name == _IFLA_OPERSTATE)
+                    return next(states, b"\0")[0] == _OPERATIONAL
 
     def close(self) -> None:
         """Give the descriptor back."""
