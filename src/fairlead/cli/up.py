@@ -16,6 +16,7 @@ from fairlead.cli.output import EXIT_NO, EXIT_REFUSED, EXIT_USAGE, Output, Progr
 from fairlead.cluster.home import ClusterHome, ClusterRecord
 from fairlead.cluster.launch import ImageRule, LaunchPlan, launch, open_api_listener
 from fairlead.drivers.errors import FairleadError
+from fairlead.drivers.importing import swift_imports
 
 _MOST_NODES = 100
 
@@ -112,7 +113,8 @@ def up(
 def _boot(
     home: ClusterHome, *, nodes: int, rules: tuple[ImageRule, ...], api_port: int | None, detach: bool, fresh: bool
 ) -> ClusterRecord:
-    from fairlead.cluster.supervisor import supervise
+    with swift_imports():
+        from fairlead.cluster.supervisor import supervise
 
     home.prepare()
     lock = home.lock()

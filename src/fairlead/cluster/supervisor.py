@@ -41,8 +41,7 @@ def supervise(plan: LaunchPlan, listener: socket.socket, report: Report) -> NoRe
     make_mounts_private()
     mount_proc()
     components = components_of(plan, listener)
-    gc.collect()
-    gc.freeze()  # children share these pages as long as nobody writes to them
+    gc.freeze()  # children share these pages as long as nobody writes to them; a collection would write to all
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     running = [_Running(component=component) for component in components]
     for entry in running:

@@ -6,8 +6,8 @@ API server leave the process.
 
 import asyncio
 import base64
+import os
 import ssl
-import tempfile
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any, cast
@@ -37,7 +37,7 @@ class HttpTransport:
     def from_kubeconfig(cls, path: Path) -> "HttpTransport":
         """The server and user of the current context. Raises FairleadError when the file says neither."""
         try:
-            config = cast("dict[str, Any]", yaml.safe_load(path.read_text()))
+            config = cast("dict[str, Any]", yaml.load(path.read_text(), yaml.CSafeLoader))
             context = _named(config, "contexts", str(config["current-context"]))["context"]
             cluster = _named(config, "clusters", context["cluster"])["cluster"]
             user = _named(config, "users", context["user"])["user"]
@@ -126,10 +126,12 @@ def _tls_context(cluster: dict[str, Any], user: dict[str, Any], folder: Path) ->
         context = ssl.create_default_context(cadata=authority.decode() if authority else None)
     certificate, key = _material(user, "client-certificate", folder), _material(user, "client-key", folder)
     if certificate and key:
-        with tempfile.NamedTemporaryFile() as pair:  # ssl loads keys from files only; mode 0600, gone at once
+        with os.fdopen(
+            os.memfd_create("client"), "wb"
+        ) as pair:  # ssl loads keys from files only; this one is no disk's
             pair.write(certificate + b"\n" + key)
             pair.flush()
-            context.load_cert_chain(pair.name)
+            context.load_cert_chain(f"/proc/self/fd/{pair.fileno()}")
     return context
 
 
