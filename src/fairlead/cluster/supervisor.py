@@ -6,6 +6,7 @@ has no event loop and no thread of its own.
 """
 
 import asyncio
+import asyncio.sslproto
 import gc
 import os
 import signal
@@ -24,6 +25,7 @@ from fairlead.drivers.processes import make_mounts_private, mount_proc, name_pro
 
 _FIRST_DELAY, _LAST_DELAY = 0.05, 5.0  # seconds before a component that died is started again
 _STABLE_AFTER = 30.0  # seconds of running after which the delay starts over
+_TLS_BUFFER = 16 * 1024  # a TLS record; asyncio would set aside 256 KiB for each of some hundred connections
 _SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
 
 
@@ -40,6 +42,7 @@ def supervise(plan: LaunchPlan, listener: socket.socket, report: Report) -> NoRe
     name_process("supervisor")
     make_mounts_private()
     mount_proc()
+    asyncio.sslproto.SSLProtocol.max_size = _TLS_BUFFER
     components = components_of(plan, listener)
     gc.freeze()  # children share these pages as long as nobody writes to them; a collection would write to all
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)

@@ -22,6 +22,7 @@ from fairlead.drivers.kubeapi.transport import ApiError, ApiRequest, ApiResponse
 _CONNECT_SECONDS, _ANSWER_SECONDS = 5.0, 60.0
 _SILENT_SECONDS = 330.0  # servers end a watch earlier; one that says nothing for longer is dead
 _LONGEST_LINE = 64 * 1024 * 1024
+_MOST_REQUESTS = 8  # under way at once: one more connection costs both ends a handshake, some 3 ms, and buffers
 
 
 class HttpTransport:
@@ -31,7 +32,7 @@ class HttpTransport:
         self._server = server.rstrip("/")
         self._tls = tls
         self._token = token
-        self._opened: aiohttp.ClientSession | None = None
+        self._opened: dict[int, aiohttp.ClientSession] = {}
 
     @classmethod
     def from_kubeconfig(cls, path: Path) -> "HttpTransport":
@@ -50,27 +51,29 @@ class HttpTransport:
             return cls(server)
         return cls(server, _tls_context(cluster, user, path.parent), str(user.get("token", "")))
 
-    def _session(self) -> aiohttp.ClientSession:
-        if self._opened is None or self._opened.closed:
+    def _session(self, limit: int) -> aiohttp.ClientSession:
+        """The session whose connections are at most `limit`, 0 for any number: watches hold theirs."""
+        opened = self._opened.get(limit)
+        if opened is None or opened.closed:
             headers = {"User-Agent": "fairlead", "Accept": "application/json"}
             if self._token:
                 headers["Authorization"] = f"Bearer {self._token}"
-            self._opened = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=self._tls or False, limit=0, use_dns_cache=False),
+            opened = self._opened[limit] = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=self._tls or False, limit=limit, use_dns_cache=False),
                 headers=headers,
                 auto_decompress=True,
                 skip_auto_headers=["Accept-Encoding"],
             )
-        return self._opened
+        return opened
 
     def _url(self, request: ApiRequest) -> URL:
         return URL(self._server + request.path, encoded=True).update_query(list(request.query))
 
     async def send(self, request: ApiRequest) -> ApiResponse:
         """Return the answer, whatever its status. Raises ApiError with status 0 when none came."""
-        timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS, connect=_CONNECT_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS, sock_connect=_CONNECT_SECONDS)
         try:
-            async with self._session().request(
+            async with self._session(_MOST_REQUESTS).request(
                 request.method, self._url(request), data=request.body or None, headers=request.headers, timeout=timeout
             ) as response:
                 return ApiResponse(response.status, dict(response.headers), await response.read())
@@ -81,7 +84,7 @@ class HttpTransport:
         """Yield the answer's lines until the server ends it. Raises ApiError on a refusal or a broken connection."""
         timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS, sock_read=_SILENT_SECONDS)
         try:
-            async with self._session().request(
+            async with self._session(0).request(
                 request.method, self._url(request), headers=request.headers, timeout=timeout
             ) as response:
                 if response.status >= 400:
@@ -100,8 +103,9 @@ class HttpTransport:
 
     async def close(self) -> None:
         """Close every connection."""
-        if self._opened is not None:
-            await self._opened.close()
+        for opened in self._opened.values():
+            await opened.close()
+        if self._opened:
             await asyncio.sleep(0)  # aiohttp closes TLS connections in the next turn of the loop
 
 
