@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -278,6 +277,12 @@ def bundle(*objects: Object) -> str:
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
 
 
+def few() -> list[Object]:
+    """The namespace and those of OBJECTS that show the most in the least time."""
+    chosen = ("pods", "settings", "hidden", "facts", "once", "polite", "standin")
+    return [each for each in OBJECTS if each["metadata"]["name"] in chosen]
+
+
 class Pods:
     """The cluster and what is in the namespace `pods`."""
 
@@ -479,7 +484,7 @@ def test_a_pod_on_its_nodes_network(pods: Pods) -> None:
 def test_a_stand_in_speaks_every_protocol_through_its_service(pods: Pods) -> None:
     wait_until(lambda: pods.endpoints("standin") == [True], "the endpoint is ready")
     ports = ("80", "443", "7000", "5300")
-    words = ("exec", "--from", "node/node-1", "--", sys.executable, "-c", ASK, pods.address("standin"), *ports)
+    words = ("exec", "--from", "node/node-1", "--", PYTHON, "-c", ASK, pods.address("standin"), *ports)
     assert pods.command(*words).stdout == "all spoken\n"
 
 
@@ -497,7 +502,7 @@ def test_commands_run_in_pods(pods: Pods) -> None:
 def test_a_rolling_update_under_load_fails_no_request(pods: Pods) -> None:
     pods.run("rollout", "status", "deployment/rolled", "--timeout=30s")
     argv = pods.command.argv("exec", "--from", "node/node-1", "--")
-    argv += [sys.executable, "-c", LOAD, pods.address("rolled"), "80", "200"]
+    argv += [PYTHON, "-c", LOAD, pods.address("rolled"), "80", "200"]
     with subprocess.Popen(
         argv, env=pods.command.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as load:
@@ -526,6 +531,31 @@ def test_pods_are_right_again_after_the_kubelet_was_killed(pods: Pods) -> None:
     assert pods.status("once")["phase"] == "Succeeded"
     assert pods.container("once")["restartCount"] == 0
     assert "here" in pods.within("standin", "curl", "-sS", "http://facts/")
+
+
+def test_pods_of_an_ordinary_user_are_no_different(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root to become an ordinary user beside it")
+    folder = Path("/tmp") / f"fairlead-pods-{os.getpid()}"
+    folder.mkdir(mode=0o755)
+    os.chown(folder, 65534, 65534)
+    user = Command(folder / "home", ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"))
+    try:
+        done = user("up", "--detach", "--nodes", "1", "--image", f"python*={PYTHON}", check=False)
+        if done.returncode == 3 and "user namespace" in done.stderr:
+            pytest.skip(done.stderr)
+        assert done.returncode == 0, done.stderr
+        pods = Pods(user, Kubectl(kubectls()[-1], Path(user("kubeconfig").stdout.strip()), tmp_path))
+        pods.kubectl("apply", "-f", "-", stdin=bundle(*few()))
+        test_a_program_finds_what_its_manifest_promised(pods)
+        test_containers_of_a_pod_share_its_network(pods)
+        test_readiness_takes_a_pod_out_of_its_service_and_puts_it_back(pods)
+        test_a_program_is_asked_to_end_and_its_last_words_are_kept(pods)
+        test_a_stand_in_speaks_every_protocol_through_its_service(pods)
+        test_commands_run_in_pods(pods)
+    finally:
+        user("down", "--all", check=False)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def descendants(pid: int) -> list[int]:

@@ -31,6 +31,8 @@ class Place(Struct, frozen=True):
     netns: int
     process: int = 0
     binds: tuple[tuple[str, str], ...] = ()
+    hostname: str = ""
+    """What the command finds the host called; empty for this machine's name."""
 
 
 class _Request(Struct, frozen=True):
@@ -40,6 +42,7 @@ class _Request(Struct, frozen=True):
 class _Reply(Struct, frozen=True):
     found: bool
     binds: tuple[tuple[str, str], ...] = ()
+    hostname: str = ""
     places: tuple[str, ...] = ()
 
 
@@ -78,7 +81,7 @@ async def _answer(caller: socket.socket, find: Find, known: Callable[[], Sequenc
         opened = _open_spaces(place) if place else []
         if place and opened:
             try:
-                reply = msgspec.json.encode(_Reply(found=True, binds=place.binds))
+                reply = msgspec.json.encode(_Reply(found=True, binds=place.binds, hostname=place.hostname))
                 socket.send_fds(caller, [reply], [*opened, place.netns])
             finally:
                 for fd in opened:
@@ -131,7 +134,7 @@ def open_place(path: Path, place: str) -> Spaces:
     if not reply.found:
         raise FairleadError(f"there is no place {place!r}", "places: " + ", ".join(reply.places))
     user, mount, pid, net = fds
-    return Spaces(user=user, mount=mount, pid=pid, net=net, binds=reply.binds)
+    return Spaces(user=user, mount=mount, pid=pid, net=net, binds=reply.binds, hostname=reply.hostname)
 
 
 def enter(path: Path, place: str, command: Sequence[str]) -> int:

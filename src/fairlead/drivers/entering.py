@@ -20,7 +20,7 @@ from msgspec import Struct
 from fairlead.drivers.errors import FairleadError
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_CLONE_NEWNS = 0x0002_0000
+_CLONE_NEWNS, _CLONE_NEWUTS = 0x0002_0000, 0x0400_0000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
 _PR_SET_PDEATHSIG = 1
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -29,13 +29,16 @@ NOT_EXECUTABLE, NOT_FOUND = 126, 127  # a shell's exit codes
 
 
 class Spaces(Struct, frozen=True, kw_only=True):
-    """Descriptors of the namespaces to join; `binds` are pairs of a file and the path it is laid over."""
+    """Descriptors of the namespaces to join; `binds` are pairs of a file and the path it is laid over. `hostname`, if
+    there is one, is what the command finds the host called.
+    """
 
     user: int
     mount: int
     pid: int
     net: int
     binds: tuple[tuple[str, str], ...] = ()
+    hostname: str = ""
 
 
 def run_inside(spaces: Spaces, command: Sequence[str]) -> int:
@@ -72,6 +75,10 @@ def _join(spaces: Spaces) -> None:
     _enter(spaces.mount, "mount")
     _checked(_libc.unshare(_CLONE_NEWNS), "make private mounts")
     _checked(_libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None), "make mounts private")
+    if spaces.hostname:
+        name = spaces.hostname.encode()
+        _checked(_libc.unshare(_CLONE_NEWUTS), "make a UTS namespace")
+        _checked(_libc.sethostname(name, len(name)), "set the host name")
     for source, target in spaces.binds:
         if _libc.mount(source.encode(), target.encode(), None, _MS_BIND, None):
             code = ctypes.get_errno()

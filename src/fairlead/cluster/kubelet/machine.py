@@ -8,6 +8,7 @@ pkg/kubelet/kuberuntime (syncPod, killContainer), pkg/kubelet/prober.
 
 from collections.abc import Iterator
 
+from fairlead.cluster.kubelet.adoption import adopted
 from fairlead.cluster.kubelet.commands import (
     Command,
     ContainerEnded,
@@ -42,9 +43,8 @@ from fairlead.cluster.kubelet.statuses import (
     phase_of,
     time_text,
 )
-from fairlead.kube.containers import Container
 from fairlead.kube.documents import Document
-from fairlead.kube.pods import ContainerStatus, Pod
+from fairlead.kube.pods import Pod
 
 _RETRY_FIRST, _RETRY_LAST = 0.5, 30.0  # seconds before a refused preparation is tried again
 _REFUSED_RETRY = 10.0  # seconds before a refused container is tried again, unless something it needs changes
@@ -71,7 +71,7 @@ class PodMachine:
         known = {each.name: each for each in (*pod.status.init_container_statuses, *pod.status.container_statuses)}
         policy = "Never" if self._final else pod.spec.restart_policy
         self.runs = {
-            spec.name: _adopted(spec, known.get(spec.name), now, init=init, policy=policy)
+            spec.name: adopted(spec, known.get(spec.name), now, init=init, policy=policy)
             for init, specs in ((True, pod.spec.init_containers), (False, pod.spec.containers))
             for spec in specs
         }
@@ -381,36 +381,6 @@ class PodMachine:
         if self._failure[0]:
             status["reason"], status["message"] = self._failure
         return status
-
-
-def _adopted(spec: Container, known: ContainerStatus | None, now: float, *, init: bool, policy: str) -> ContainerRun:
-    """A container to be run; if the API says it ran before, this is its next run, or it stays ended if it had done."""
-    run = ContainerRun(spec, init, not_before=now)
-    if known is None:
-        return run
-    run.restarts = known.restart_count
-    ended = known.state.terminated
-    always = run.sidecar if init else policy == "Always"
-    goes_on = ended is not None and (always or (ended.exit_code != 0 and policy != "Never"))
-    if known.state.running is not None or goes_on:
-        run.again = True
-        run.last = {
-            "exitCode": ended.exit_code if ended else 137,
-            "reason": ended.reason if ended else "ContainerStatusUnknown",
-            "message": ended.message if ended else "The container was gone when the kubelet started",
-            "startedAt": (ended.started_at if ended else known.state.running and known.state.running.started_at)
-            or None,
-            "finishedAt": (ended.finished_at if ended else None) or time_text(now),
-        }
-    elif ended is not None:
-        run.stage, run.exit_code = Stage.ENDED, ended.exit_code
-        run.ended = {
-            "exitCode": ended.exit_code,
-            "reason": ended.reason,
-            "startedAt": ended.started_at,
-            "finishedAt": ended.finished_at,
-        }
-    return run
 
 
 def _duration(seconds: int) -> str:

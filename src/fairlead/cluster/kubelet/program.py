@@ -6,7 +6,7 @@ One process, one loop. Refuses to know what a container is; keeps a worker per p
 import asyncio
 import shutil
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Set
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,6 @@ class Kubelet:
     async def run(self) -> None:
         """Run for ever."""
         raise_descriptor_limit()
-        shutil.rmtree(self._config.state / "pods", ignore_errors=True)
         nodes = self._config.topology.nodes.values()
         runner = await start_log_server(self._config.sockets / "kubelet", self._find_log)
         parts: list[Coroutine[Any, Any, None]] = [
@@ -106,6 +105,7 @@ class Kubelet:
                 self._lose(change.object.metadata.uid)
             else:
                 seen = {pod.metadata.uid for pod in change.items}
+                sweep(self._config.state, seen, set(self._workers))
                 for uid in tuple(self._workers):
                     if uid not in seen:
                         self._lose(uid)
@@ -148,7 +148,7 @@ class Kubelet:
     def _find_place(self, text: str) -> Place | None:
         netns = self._config.topology.place(text)
         if netns is not None:
-            return Place(netns)
+            return Place(netns, hostname=text.rsplit("/", 1)[-1])
         found = [worker for worker in self._workers.values() if text == _place_of(worker.pod)]
         found.sort(key=lambda worker: worker.pod.metadata.deletion_timestamp is not None)
         return found[0].place() if found else None
@@ -163,6 +163,18 @@ class Kubelet:
             if (meta.namespace, meta.name) == (namespace, pod):
                 return worker.find_log(container, previous=previous)
         return f'pod "{pod}" not found'
+
+
+def sweep(state: Path, seen: Set[str], running: Set[str]) -> None:
+    """Remove what an earlier kubelet left of pods that are gone; of the others keep the volumes and logs."""
+    for folder in (state / "pods").glob("*"):
+        if folder.name not in running:
+            parts = [folder / "containers", folder / "place"] if folder.name in seen else [folder]
+            for part in parts:
+                shutil.rmtree(part, ignore_errors=True)
+    for folder in (state / "logs").glob("*_*_*"):
+        if folder.name.rsplit("_", 1)[1] not in seen | running:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _place_of(pod: Pod) -> str:

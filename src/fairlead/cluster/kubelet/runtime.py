@@ -166,16 +166,16 @@ class Containers:
         """Where `exec --from pod/...` runs a command: inside the first container that is a program, or with the pod's
         own files laid over.
         """
-        prefix = f"{pod.metadata.uid}/"
+        prefix, hostname = f"{pod.metadata.uid}/", hostname_of(pod, pod.spec.node_name)
         running = {key.split("/")[1]: each.pid for key, each in self._programs.items() if key.startswith(prefix)}
         for container in (*pod.spec.containers, *pod.spec.init_containers):
             if container.name in running:
-                return Place(room.netns, running[container.name])
+                return Place(room.netns, running[container.name], hostname=hostname)
         folder = room.folder / "place"
         folder.mkdir(parents=True, exist_ok=True)
         own = Path("/etc/resolv.conf")
         texts = {
-            "/etc/hosts": hosts_text(pod, room.addresses, hostname_of(pod, pod.spec.node_name)),
+            "/etc/hosts": hosts_text(pod, room.addresses, hostname),
             "/etc/resolv.conf": resolv_text(pod, own.read_text() if own.exists() else ""),
         }
         binds: list[tuple[str, str]] = []
@@ -183,7 +183,7 @@ class Containers:
             file = folder / Path(target).name
             file.write_text(text)
             binds.append((str(file), target))
-        return Place(room.netns, binds=tuple(binds))
+        return Place(room.netns, binds=tuple(binds), hostname=hostname)
 
     def _has_programs(self, pod: Pod) -> bool:
         every = (*pod.spec.init_containers, *pod.spec.containers)
