@@ -187,6 +187,21 @@ async def test_stopping_finishes_the_open_request_and_accepts_no_other(kubelet: 
     assert await kubelet.report() == Ended("c1", 0)
 
 
+async def test_who_comes_just_after_the_order_to_stop_is_still_served(kubelet: Kubelet) -> None:
+    (port,) = free_ports(1)
+    await kubelet.start(PortSpec(port))
+    await kubelet.order(Stop("c1", 10))
+    answers = 0
+    with pytest.raises(ConnectionRefusedError):  # noqa: PT012 - as long as it is served
+        async with asyncio.timeout(5):
+            while True:
+                answer = await talk(port, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", end=False)
+                assert answer.startswith(b"HTTP/1.1 200")
+                answers += 1
+    assert answers > 5
+    assert await kubelet.report() == Ended("c1", 0)
+
+
 async def test_a_request_that_outlives_the_grace_is_cut_off(kubelet: Kubelet) -> None:
     (port,) = free_ports(1)
     await kubelet.start(PortSpec(port))

@@ -73,7 +73,8 @@ class Listener:
         """Take in who is already in the queue, then accept nothing more."""
         if self._closed:
             return
-        self._accept()
+        while self._accept():
+            pass
         self._loop.remove_reader(self._sock.fileno())
         self._sock.close()
         self.ending = self._closed = True
@@ -93,20 +94,22 @@ class Listener:
         """Whether clients are still being served."""
         return bool(self.connections or self._tasks)
 
-    def _accept(self) -> None:
+    def _accept(self) -> bool:
+        """Take in a batch of clients; whether there may be more."""
         for _ in range(_BATCH):
             try:
                 client, _ = self._sock.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
+                return False
             except OSError as error:  # out of descriptors: leave the rest in the queue for a moment
                 self.log(f"accept: {os.strerror(error.errno or 0)}")
-                return
+                return False
             client.setblocking(False)
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             task = self._loop.create_task(self._serve(client))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        return True
 
     async def _serve(self, client: socket.socket) -> None:
         try:
