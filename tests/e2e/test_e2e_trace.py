@@ -92,3 +92,12 @@ def test_the_exit_code_tells_a_wrong_word_from_a_missing_thing(shop: Command) ->
     assert code("client", "svc/shop/web").returncode == 2
     assert code("client", "svc/shop/absent:80").returncode == 3
     assert "svc/shop/web" in code("client", "svc/shop/absent:80").stderr
+
+
+def test_manifests_alone_are_enough(own: Command) -> None:
+    answer = trace(own, "pod/shop/web-0", "svc/shop/api:8080", "-f", str(SHOP), code=0)
+    assert [end["place"] for end in answer["ends"]] == ["pod/shop/api-0", "pod/shop/api-1"]
+    assert trace(own, "client", "svc/shop/web:80", "-f", str(SHOP), code=1)["disposition"] == "no route"
+    assert own("trace", "client", "172.18.0.2:30080", "-f", "absent.yaml", check=False).returncode == 3
+    assert own("trace", "client", "172.18.0.2:30080", "-f", str(SHOP), "--packet", check=False).returncode == 2
+    assert own("trace", "client", "172.18.0.2:30080", check=False).returncode == 3

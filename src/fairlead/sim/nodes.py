@@ -43,6 +43,7 @@ class NodeRules:
         rows.base()
         rows.replace(frontends)
         self.table = rows.desired()
+        self.sets = rows.sets
         self._sets = {each.name: each for each in rows.sets}
         self._origins = {key.address.packed: frontend.origin for key, frontend in frontends.items()}
         self._origins |= {pack_frontend(key): frontend.origin for key, frontend in frontends.items()}

@@ -1,0 +1,114 @@
+"""Generated clusters: three nodes, up to three Services of every type, slices with every mix of conditions."""
+
+from collections.abc import Iterator
+
+from hypothesis import strategies as st
+
+from fairlead.kube.core import (
+    LoadBalancerIngress,
+    LoadBalancerStatus,
+    Node,
+    NodeAddress,
+    NodeSpec,
+    NodeStatus,
+    Pod,
+    Service,
+    ServicePort,
+    ServiceSpec,
+    ServiceStatus,
+)
+from fairlead.kube.discovery import SERVICE_NAME_LABEL, Endpoint, EndpointConditions, EndpointSlice, SlicePort
+from fairlead.kube.meta import ObjectMeta
+from fairlead.model import FrontendKey
+from fairlead.net import Address, Port, Protocol, parse_address
+from fairlead.nft.evaluate import Packet
+from fairlead.sim.world import World
+
+NODES = tuple(
+    Node(
+        metadata=ObjectMeta(name=f"node-{number}"),
+        spec=NodeSpec(pod_cidr=f"10.244.{number}.0/24"),
+        status=NodeStatus(addresses=(NodeAddress(type="InternalIP", address=f"172.18.0.{1 + number}"),)),
+    )
+    for number in (1, 2, 3)
+)
+PORTS = (80, 443)
+PODS = tuple(f"10.244.{node}.{host}" for node in (1, 2, 3) for host in (2, 3))
+SOURCES = (*PODS, "198.51.100.2", "172.18.0.2", "172.18.0.3")
+maybe = st.sampled_from([None, True, False])
+policy = st.sampled_from(["Cluster", "Local"])
+
+
+@st.composite
+def services(draw: st.DrawFn, number: int) -> Service:
+    protocol = draw(st.sampled_from(["TCP", "UDP"]))
+    kind = draw(st.sampled_from(["ClusterIP", "NodePort", "LoadBalancer"]))
+    ports = tuple(
+        ServicePort(name=str(port), protocol=protocol, port=port, node_port=0 if kind == "ClusterIP" else 30000 + at)
+        for at, port in enumerate(draw(st.lists(st.sampled_from(PORTS), min_size=1, unique=True)), 10 * number)
+    )
+    external = draw(st.booleans())
+    return Service(
+        metadata=ObjectMeta(name=f"s{number}", namespace="n"),
+        spec=ServiceSpec(
+            type=kind,
+            ports=ports,
+            cluster_ip=f"10.96.0.{10 + number}",
+            external_ips=(f"192.0.2.{number}",) if external else (),
+            internal_traffic_policy=draw(policy),
+            external_traffic_policy=draw(policy) if kind != "ClusterIP" or external else "",
+        ),
+        status=ServiceStatus(
+            load_balancer=LoadBalancerStatus(ingress=(LoadBalancerIngress(ip=f"203.0.113.{number}"),))
+            if kind == "LoadBalancer"
+            else LoadBalancerStatus()
+        ),
+    )
+
+
+@st.composite
+def slices(draw: st.DrawFn, service: Service) -> EndpointSlice:
+    endpoints = [
+        Endpoint(
+            addresses=(address,),
+            conditions=EndpointConditions(ready=draw(maybe), serving=draw(maybe), terminating=draw(maybe)),
+            node_name=f"node-{address.split('.')[2]}",
+        )
+        for address in draw(st.lists(st.sampled_from(PODS), unique=True, max_size=4))
+    ]
+    target = draw(st.sampled_from([8080, 9090]))
+    return EndpointSlice(
+        metadata=ObjectMeta(name="p", namespace="n", labels={SERVICE_NAME_LABEL: service.metadata.name}),
+        address_type="IPv4",
+        endpoints=tuple(endpoints),
+        ports=tuple(SlicePort(name=each.name, protocol=each.protocol, port=target) for each in service.spec.ports),
+    )
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    made = [draw(services(number)) for number in range(1, 1 + draw(st.integers(1, 3)))]
+    pieces = [draw(slices(service)) for service in made for _ in range(draw(st.integers(0, 2)))]
+    return World.of(NODES, list[Pod](), made, pieces)
+
+
+def keys(world: World, node: Node) -> Iterator[FrontendKey]:
+    """What one can dial: everything the Services name on this node, and what nobody named."""
+    addresses = ["10.96.200.1", "10.244.2.2", "192.0.2.99", *(each.address for each in node.status.addresses)]
+    for service in world.services.values():
+        addresses += [service.spec.cluster_ip, *service.spec.external_ips]
+        addresses += [each.ip for each in service.status.load_balancer.ingress]
+    numbers = {*PORTS, 1, *(port.node_port for each in world.services.values() for port in each.spec.ports)} - {0}
+    for address in addresses:
+        for protocol in (Protocol.TCP, Protocol.UDP):
+            yield from (FrontendKey(parse_address(address), protocol, Port(number)) for number in sorted(numbers))
+
+
+def packet_to(key: FrontendKey, source: Address) -> Packet:
+    return Packet(
+        source=source,
+        destination=key.address,
+        protocol=key.protocol,
+        source_port=Port(40000),
+        destination_port=key.port,
+    )
