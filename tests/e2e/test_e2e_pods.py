@@ -383,6 +383,12 @@ def test_a_changed_config_map_reaches_the_volume_in_one_step(pods: Pods) -> None
     pods.apply(SETTINGS)
 
 
+def test_a_changed_label_reaches_the_downward_volume(pods: Pods) -> None:
+    wait_until(lambda: pods.ready("facts"), "the pod is ready")
+    pods.run("label", "pod", "facts", "tier=front")
+    wait_until(lambda: 'tier="front"' in pods.within("facts", "cat", "/info/labels"), "the file follows")
+
+
 def test_readiness_takes_a_pod_out_of_its_service_and_puts_it_back(pods: Pods) -> None:
     wait_until(lambda: pods.endpoints("facts") == [True], "the endpoint is ready")
     pods.within("facts", "touch", "/shared/unready")

@@ -111,8 +111,13 @@ class PodWorker:
         return None if self._room is None else self._containers.place(self.pod, self._room)
 
     def see(self, pod: Pod) -> None:
-        """The API shows the pod so."""
+        """The API shows the pod so. Files that show its labels or annotations follow them."""
+        before = self.pod.metadata
         self.send(PodSeen(pod))
+        if (before.labels, before.annotations) != (pod.metadata.labels, pod.metadata.annotations) and any(
+            volume.downward_api or volume.projected for volume in pod.spec.volumes
+        ):
+            self.refresh()
 
     def refresh(self) -> None:
         """Something the pod refers to has changed: files of its volumes follow."""
