@@ -101,7 +101,7 @@ def test_a_pod_that_comes_to_itself_sees_its_node() -> None:
         ("lb", "8.8.8.8:53", Disposition.NO_ROUTE, "no place has that address", None),
         ("client", "10.244.1.99:80", Disposition.NO_ROUTE, "no pod has that address", None),
         ("pod/shop/one", "svc/shop/empty:80", Disposition.REJECTED, "no pod matches", "spec.ports[0].port"),
-        ("node/node-1", "svc/shop/web:81", Disposition.REJECTED, "not this port", "spec.clusterIP"),
+        ("node/node-1", "svc/shop/web:81", Disposition.REJECTED, "no port TCP 81, but TCP 80", "spec.ports"),
         ("node/node-1", "10.96.9.9:80", Disposition.DROPPED, "no Service has", None),
         ("pod/shop/web-0", "svc/shop/near:80", Disposition.DROPPED, "policy is Local", "spec.ports[0].port"),
         ("client", "172.18.0.2:31999", Disposition.NO_LISTENER, "no Service has this", None),

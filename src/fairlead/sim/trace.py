@@ -174,9 +174,19 @@ class _Tracer:
         if way.service is not None:
             return self._end(way, disposition, place, self._why_empty(way.service))
         if rejected:
-            return self._end(way, disposition, place, "a Service has this address, but not this port")
+            return self._no_such_port(place, way)
         reason = "an address of the Service range that no Service has"
         return self._end(replace(way, origin=None), disposition, place, reason)
+
+    def _no_such_port(self, place: str, way: _Way) -> End:
+        address, protocol = str(way.packet.destination), Protocol(way.packet.protocol).name
+        for (namespace, name), service in self._world.services.items():
+            if address in (service.spec.cluster_ip, *service.spec.cluster_ips):
+                ports = ", ".join(f"{each.protocol} {each.port}" for each in service.spec.ports)
+                reason = f"Service {namespace}/{name} has no port {protocol} {way.packet.destination_port}, but {ports}"
+                way = replace(way, origin=Origin("Service", namespace, name, "spec.ports"))
+                return self._end(way, Disposition.REJECTED, place, reason)
+        return self._end(way, Disposition.REJECTED, place, "a Service has this address, but not this port")
 
     def _why_empty(self, service: tuple[str, str]) -> str:
         endpoints = [each for piece in self._world.slices.get(service, ()) for each in piece.endpoints]
