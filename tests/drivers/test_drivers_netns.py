@@ -61,9 +61,8 @@ def test_entering_nests():
 def test_a_body_that_ends_up_elsewhere_is_a_bug():
     before, fd = here(), new_namespace()
     third = new_namespace()
-    stray = entered(third)
     with pytest.raises(AssertionError), entered(fd):
-        stray.__enter__()
+        enter_for_good(third)
     assert here() == before
     os.close(fd)
     os.close(third)
