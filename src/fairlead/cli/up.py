@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -92,6 +93,7 @@ def up(
     except KeyboardInterrupt:
         progress.done()
         _end(home)
+        home.remove()
         raise
     except FairleadError:
         progress.done()
@@ -99,14 +101,18 @@ def up(
             _end(home)
         raise
     progress.done()
-    if output is Output.JSON:
-        answer_json(rollout)
-    else:
-        print(summary_text(rollout), flush=True)
+
+    def answer() -> None:
+        if output is Output.JSON:
+            answer_json(rollout)
+        else:
+            print(summary_text(rollout), flush=True)
+
     ok = not rollout.refused and not rollout.missing
     if detach:
+        answer()
         raise typer.Exit(0 if ok else EXIT_NO)
-    code = _stay(home, record)
+    code = _stay(home, record, answer)
     raise typer.Exit(code if code else (0 if ok else EXIT_NO))
 
 
@@ -137,8 +143,11 @@ def _remembered_port(file: Path) -> int | None:
     return None
 
 
-def _stay(home: ClusterHome, record: ClusterRecord) -> int:
-    """Wait in the foreground until a signal or the cluster's own end; return the exit code."""
+def _stay(home: ClusterHome, record: ClusterRecord, answer: Callable[[], None]) -> int:
+    """Answer, then wait in the foreground until a signal or the cluster's own end; return the exit code.
+
+    Signals are met from before the answer on: whoever reads it may send one at once.
+    """
     ending = False
 
     def end(*_: object) -> None:
@@ -150,6 +159,7 @@ def _stay(home: ClusterHome, record: ClusterRecord) -> int:
     signal.signal(signal.SIGINT, end)
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGHUP, end)
+    answer()
     with suppress(ChildProcessError):
         os.waitpid(record.keeper, 0)
     if ending:

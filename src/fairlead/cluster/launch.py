@@ -93,23 +93,16 @@ def launch(plan: LaunchPlan, listener: socket.socket, lock: int, supervise: Supe
     if keeper == 0:
         os.close(reader)
         _run_guarded(lambda: _keep(plan, listener, writer, supervise), _reporter(writer))
-    os.close(writer)
-    os.close(lock)
-    supervisor = 0
-    with os.fdopen(reader) as lines:
-        for line in lines:
-            report: _Words = json.loads(line)
-            if "error" in report:
-                with suppress(ChildProcessError):
-                    os.waitpid(keeper, 0)
-                raise FairleadError(str(report["error"]), str(report.get("remedy", "")))
-            supervisor = int(report.get("supervisor", supervisor))
-            if "ready" in report:
-                break
-        else:
-            with suppress(ChildProcessError):
-                os.waitpid(keeper, 0)
-            raise FairleadError("the cluster ended while it started", f"see {plan.home.logs / 'supervisor.log'}")
+    try:
+        os.close(writer)
+        os.close(lock)
+        supervisor = _await_ready(reader, plan)
+    except BaseException:  # Ctrl-C as well as a refusal: nothing of a cluster that did not come up may stay
+        with suppress(ProcessLookupError):
+            os.kill(keeper, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(keeper, 0)
+        raise
     record = ClusterRecord(
         name=plan.home.name,
         keeper=keeper,
@@ -120,6 +113,20 @@ def launch(plan: LaunchPlan, listener: socket.socket, lock: int, supervise: Supe
     )
     plan.home.write_record(record)
     return record
+
+
+def _await_ready(reader: int, plan: LaunchPlan) -> int:
+    """Read reports until the cluster's processes run; return the supervisor's process id."""
+    supervisor = 0
+    with os.fdopen(reader) as lines:
+        for line in lines:
+            report: _Words = json.loads(line)
+            if "error" in report:
+                raise FairleadError(str(report["error"]), str(report.get("remedy", "")))
+            supervisor = int(report.get("supervisor", supervisor))
+            if "ready" in report:
+                return supervisor
+    raise FairleadError("the cluster ended while it started", f"see {plan.home.logs / 'supervisor.log'}")
 
 
 def _reporter(writer: int) -> Report:
