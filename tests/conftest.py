@@ -1,13 +1,13 @@
 """What holds for every test: it leaves this process in the namespaces it found it in."""
 
-import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 
 def _namespaces() -> tuple[str, ...]:
-    return tuple(os.readlink(f"/proc/self/ns/{kind}") for kind in ("net", "mnt", "user", "uts"))
+    return tuple(str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in ("net", "mnt", "user", "uts"))
 
 
 @pytest.fixture(autouse=True)

@@ -66,6 +66,13 @@ def test_document_in_pieces_of_any_size(source: str, expected: str, size: int):
     assert "".join(pieces) + links.pass_through("", last=True) == expected
 
 
+@pytest.mark.parametrize("source", ["<![;", '<a href="/a"><![; <b> <a title="x">'])
+def test_what_no_parser_reads_passes_and_so_does_all_behind_it(source: str):
+    links = HtmlLinks(URLS)
+    expected = source.replace('href="/a"', 'href="/api/proxy/a"')
+    assert links.pass_through(source) + links.pass_through("", last=True) == expected
+
+
 @given(st.lists(st.text(alphabet="<>!-/&;='\" \na\u00e9[]?hrefscipt"), max_size=8))
 def test_documents_without_links_to_change_pass_unchanged(pieces: list[str]):
     links = HtmlLinks(ProxiedUrls("", frozenset()))

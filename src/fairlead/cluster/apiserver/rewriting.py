@@ -82,16 +82,16 @@ class HtmlLinks(HTMLParser):
         self._base = 0
         self._lines = [0]  # the absolute position of the start of each line
         self._edits: list[tuple[int, int, str]] = []
+        self._lost = False  # met what the parser cannot read: from there on all passes as it is
 
     def pass_through(self, data: str, *, last: bool = False) -> str:
         """Take a piece and return what is settled so far; with `last`, all the rest."""
         end = self._base + len(self._text)
         self._lines.extend(end + match.end() for match in re.finditer("\n", data))
         self._text += data
-        self.feed(data)
-        if last:
-            self.close()
-        settled = len(self._text) if last else self._parsed() - self._base
+        if not self._lost:
+            self._parse(data, last=last)
+        settled = len(self._text) if last or self._lost else self._parsed() - self._base
         out, at = list[str](), 0
         for start, stop, replacement in self._edits:
             out += [self._text[at : start - self._base], replacement]
@@ -112,6 +112,14 @@ class HtmlLinks(HTMLParser):
         changed = _ATTRIBUTE.sub(lambda match: self._replaced(match, wanted), raw)
         if changed != raw:
             self._edits.append((start, start + len(raw), changed))
+
+    def _parse(self, data: str, *, last: bool) -> None:
+        try:
+            self.feed(data)
+            if last:
+                self.close()
+        except AssertionError:  # how some versions of the parser refuse `<![` and a word that is none
+            self._lost = True
 
     def _parsed(self) -> int:
         """The absolute position up to which the parser has dealt with the document; it may hold back more than tags."""
