@@ -81,32 +81,56 @@ async def _measure(home: str) -> tuple[list[float], float]:
         started = time.perf_counter()
         await client.get(Service, "one", "default")
         requests.append((time.perf_counter() - started) * 1000)
-    prober = await asyncio.create_subprocess_exec(
+    process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "fairlead", "exec", "--from", "node/node-1", "--"),
         *(sys.executable, "-c", _PROBER, service.spec.cluster_ip),
         env={**os.environ, "FAIRLEAD_HOME": home},
         stdout=subprocess.PIPE,
     )
-    assert prober.stdout is not None
+    assert process.stdout is not None
+    prober = _Prober()
     ready: asyncio.Queue[float] = asyncio.Queue()
-    watch = asyncio.create_task(_watch(client, ready))
+    tasks = [asyncio.create_task(_watch(client, ready)), asyncio.create_task(prober.read(process.stdout))]
     latencies: list[float] = []
     try:
-        await _until(prober.stdout, "answered")
-        for _ in range(_ROUNDS):
-            await client.patch(Deployment, "one", "default", {"spec": {"replicas": 0}})
-            await _until(prober.stdout, "refused")
-            while not ready.empty():
-                ready.get_nowait()
-            await client.patch(Deployment, "one", "default", {"spec": {"replicas": 1}})
-            connected = await _until(prober.stdout, "answered")
-            latencies.append(max((connected - await ready.get()) * 1000, 0.0))
+        async with asyncio.timeout(100):
+            await prober.until("answered")
+            for _ in range(_ROUNDS):
+                await client.patch(Deployment, "one", "default", {"spec": {"replicas": 0}})
+                while (await client.list(Pod, "default")).items:
+                    await asyncio.sleep(0.02)  # noqa: ASYNC110 - the end of the pods is the API server's to tell
+                await prober.until("refused")
+                await client.patch(Deployment, "one", "default", {"spec": {"replicas": 1}})
+                reported = await ready.get()
+                latencies.append(max((await prober.until("answered") - reported) * 1000, 0.0))
     finally:
-        watch.cancel()
-        prober.terminate()
-        await prober.wait()
+        for task in tasks:
+            task.cancel()
+        process.terminate()
+        await process.wait()
         await client.close()
     return latencies, sorted(requests)[len(requests) // 2]
+
+
+class _Prober:
+    """What the prober said last, and when."""
+
+    def __init__(self) -> None:
+        self._said, self._at = "", 0.0
+        self._news = asyncio.Event()
+
+    async def read(self, lines: asyncio.StreamReader) -> None:
+        while line := await lines.readline():
+            self._said, at = line.decode().split()
+            self._at = float(at)
+            self._news.set()
+
+    async def until(self, word: str) -> float:
+        """The time at which it came to say `word`."""
+        while self._said != word:
+            self._news.clear()
+            await self._news.wait()
+        return self._at
 
 
 async def _watch(client: KubeClient, ready: "asyncio.Queue[float]") -> None:
@@ -119,13 +143,3 @@ async def _watch(client: KubeClient, ready: "asyncio.Queue[float]") -> None:
             if any(each.type == "Ready" and each.status == "True" for each in pod.status.conditions):
                 seen.add(pod.metadata.uid)
                 ready.put_nowait(time.time())
-
-
-async def _until(lines: asyncio.StreamReader, word: str) -> float:
-    """The time at which the prober first said `word`. Raises RuntimeError when it ends before."""
-    async with asyncio.timeout(60):
-        while line := await lines.readline():
-            said, at = line.decode().split()
-            if said == word:
-                return float(at)
-    raise RuntimeError("the prober ended early")
