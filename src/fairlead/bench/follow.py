@@ -97,8 +97,8 @@ async def _measure(home: str) -> tuple[list[float], float]:
             await prober.until("answered")
             for _ in range(_ROUNDS):
                 await client.patch(Deployment, "one", "default", {"spec": {"replicas": 0}})
-                while (await client.list(Pod, "default")).items:
-                    await asyncio.sleep(0.02)  # noqa: ASYNC110 - the end of the pods is the API server's to tell
+                while (await client.list(Pod, "default")).items:  # noqa: ASYNC110 - only the API server can tell
+                    await asyncio.sleep(0.02)
                 await prober.until("refused")
                 await client.patch(Deployment, "one", "default", {"spec": {"replicas": 1}})
                 reported = await ready.get()
