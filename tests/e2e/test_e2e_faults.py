@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from conftest import SHOP, Command, wait_until
 
 pytestmark = [pytest.mark.kernel, pytest.mark.cluster]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from conftest import Command, Kubectl, kubectls, wait_until
 
 pytestmark = [pytest.mark.kernel, pytest.mark.cluster, pytest.mark.kubectl]

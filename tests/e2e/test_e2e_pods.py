@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from conftest import Command, Kubectl, kubectls, wait_until
 
 pytestmark = [pytest.mark.kernel, pytest.mark.cluster]

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 
 import pytest
+
 from conftest import REPOSITORY, Command
 
 pytestmark = [pytest.mark.kernel, pytest.mark.cluster]
