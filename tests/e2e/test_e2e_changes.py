@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable
 
 import pytest
-
 from conftest import Command, Kubectl, wait_until
 
 pytestmark = [pytest.mark.kernel, pytest.mark.cluster]

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from conftest import SHOP, Command, wait_until
 
 pytestmark = [pytest.mark.kernel, pytest.mark.cluster]

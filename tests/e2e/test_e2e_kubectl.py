@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from conftest import Command, Kubectl, kubectls, wait_until
 
 pytestmark = [pytest.mark.kernel, pytest.mark.cluster, pytest.mark.kubectl]

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from conftest import Command, Kubectl, kubectls, wait_until
 
 pytestmark = [pytest.mark.kernel, pytest.mark.cluster]

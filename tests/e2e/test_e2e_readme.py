@@ -5,7 +5,6 @@ import shutil
 import subprocess
 
 import pytest
-
 from conftest import REPOSITORY, Command
 
 pytestmark = [pytest.mark.kernel, pytest.mark.cluster]

@@ -5,7 +5,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-
 from conftest import Command, Kubectl, wait_until
 
 pytestmark = [pytest.mark.kernel, pytest.mark.cluster]

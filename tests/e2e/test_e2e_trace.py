@@ -5,7 +5,6 @@ import subprocess
 from typing import Any
 
 import pytest
-
 from conftest import SHOP, Command, Kubectl, wait_until
 
 pytestmark = [pytest.mark.kernel, pytest.mark.cluster]
