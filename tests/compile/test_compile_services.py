@@ -42,7 +42,8 @@ def backends(frontend: Frontend) -> list[str]:
 
 
 CLUSTER_IP, NODE_PORT = "10.96.0.10:80/TCP", "172.18.0.2:30080/TCP"
-NODE_PORT_SPEC: Document = {"type": "NodePort", "ports": [{"name": "http", "port": 80, "nodePort": 30080}]}
+NODE_PORTS: Document = {"ports": [{"name": "http", "port": 80, "nodePort": 30080}]}
+NODE_PORT_SPEC: Document = {"type": "NodePort", **NODE_PORTS}
 
 
 def test_a_cluster_ip_leads_to_the_ready_endpoints_of_every_node_in_order() -> None:
@@ -163,6 +164,29 @@ def test_policy_local_uses_local_endpoints_and_drops_when_only_others_have_some(
     everywhere = frontends(a_service({}), a_slice(*endpoints))
     assert backends(other[CLUSTER_IP]) == backends(everywhere[CLUSTER_IP])
     assert backends(found[NODE_PORT]) == backends(everywhere[CLUSTER_IP])
+
+
+@pytest.mark.parametrize(
+    "endpoints", [[HERE, AWAY], [DRAINING, AWAY], [AWAY], [DRAINING_AWAY], [DRAINING, DRAINING_AWAY]]
+)
+def test_under_external_policy_local_clients_inside_use_the_endpoints_of_the_whole_cluster(
+    endpoints: list[Json],
+) -> None:
+    service = a_service(
+        {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "externalIPs": ["198.51.100.9"], **NODE_PORTS},
+        status={"loadBalancer": {"ingress": [{"ip": "203.0.113.5"}]}},
+    )
+    found = frontends(service, a_slice(*endpoints))
+    everywhere = found.pop(CLUSTER_IP)
+    assert everywhere.inside == ()
+    assert list(found) == [NODE_PORT, "198.51.100.9:80/TCP", "203.0.113.5:80/TCP"]
+    assert [each.inside for each in found.values()] == [everywhere.backends] * 3
+    assert all(each.backends or each.when_empty is Refusal.DROP for each in found.values())
+
+
+def test_under_external_policy_local_without_any_endpoint_everybody_is_rejected() -> None:
+    found = frontends(a_service({"externalTrafficPolicy": "Local", **NODE_PORT_SPEC}), a_slice(UNREADY))
+    assert (found[NODE_PORT].inside, found[NODE_PORT].when_empty) == ((), Refusal.REJECT)
 
 
 def test_external_addresses_are_frontends_too() -> None:

@@ -11,12 +11,14 @@ from fairlead.model import Backend, Frontend, FrontendKey, Masquerade, Origin, R
 from fairlead.net import Family, Port, Protocol, parse_address, parse_prefix
 from fairlead.nft.apply import apply_transaction
 from fairlead.nft.objects import Element
+from fairlead.nft.rule_text import spell_rule
 from fairlead.nft.tables import TableContents
 from fairlead.nft.text import spell_element
 from fairlead.nft.transactions import AddElements, DeleteElements, ReplaceElements, Transaction
 from fairlead.nft.verdicts import Verdict
 from fairlead.render.service_bytes import pack_backend, pack_frontend
-from fairlead.render.services import ServiceRows, arrange_backends
+from fairlead.render.service_placing import arrange_backends
+from fairlead.render.services import ServiceRows
 
 PODS = (parse_prefix("10.244.1.0/24"), parse_prefix("10.244.64.0/22"))
 SERVICES = parse_prefix("10.96.0.0/16")
@@ -42,9 +44,11 @@ def frontend(
     backends: Sequence[str] = (),
     masquerade: Masquerade = Masquerade.UNLESS_LOCAL_POD,
     refusal: Refusal = Refusal.REJECT,
+    inside: Sequence[str] = (),
 ) -> Frontend:
     return Frontend(
         key=key_of(key),
+        inside=tuple(sorted(backend(text) for text in inside)),
         backends=tuple(sorted(backend(text) for text in backends)),
         when_empty=refusal,
         masquerade=masquerade,
@@ -56,15 +60,19 @@ def replace(rows: ServiceRows, *frontends: Frontend) -> Transaction:
     return rows.replace({each.key: each for each in frontends})
 
 
+BASIC = {"backends", "frontends", "no-endpoints", "hairpin", "cluster-ips"}
+
+
 def spelt(rows: ServiceRows) -> dict[str, list[str]]:
     """Return the desired rows of each set as nft writes them."""
     table = rows.desired()
-    return {
+    listed = {
         target.name: sorted(
             spell_element(target, Element(key, value)) for key, value in (table.sets[target.name].rows or {}).items()
         )
         for target in rows.sets
     }
+    return {name: found for name, found in listed.items() if found or name in BASIC}
 
 
 def changed(transaction: Transaction) -> list[str]:
@@ -78,6 +86,7 @@ def changed(transaction: Transaction) -> list[str]:
     ]
 
 
+SETS = {target.name: target for target in rows_of().sets}
 WEB = ["10.244.1.2:8080", "10.244.2.2:8080", "10.244.2.3:8080"]
 
 
@@ -190,6 +199,58 @@ def test_another_masquerade_is_one_verdict() -> None:
     ]
 
 
+AWAY = ["10.244.2.2:8080", "10.244.2.3:8080"]
+
+
+def test_policy_local_has_rows_for_clients_inside_beside_those_for_everybody_else() -> None:
+    rows = rows_of()
+    replace(rows, frontend("172.18.0.2:30080", WEB[:1], Masquerade.NEVER, inside=WEB))
+    found = spelt(rows)
+    assert found["frontends"] == ["172.18.0.2 . tcp . 30080 : goto local-1"]
+    assert found["backends"] == ["172.18.0.2 . tcp . 30080 . 0 : 10.244.1.2 . 8080"]
+    assert found["inside"] == ["172.18.0.2 . tcp . 30080 : goto inside-3"]
+    assert len(found["inside-backends"]) == 3
+    assert [spell_rule(rule, SETS) for rule in rows.desired().chains["local-1"].rules] == [
+        "ip saddr 10.244.1.0/24 ip daddr . meta l4proto . th dport vmap @inside",
+        "ip saddr 10.244.64.0/22 ip daddr . meta l4proto . th dport vmap @inside",
+        "fib saddr type local meta mark set meta mark | 0x00004000 ip daddr . meta l4proto . th dport vmap @inside",
+        "dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 1 map @backends",
+    ]
+
+
+def test_policy_local_without_a_local_backend_drops_what_comes_from_outside() -> None:
+    rows = rows_of()
+    replace(rows, frontend("172.18.0.2:30080", (), Masquerade.NEVER, Refusal.DROP, inside=AWAY))
+    assert spelt(rows)["frontends"] == ["172.18.0.2 . tcp . 30080 : goto local-0"]
+    assert spelt(rows)["no-endpoints"] == []
+    assert [spell_rule(rule, SETS) for rule in rows.desired().chains["local-0"].rules][-1] == "drop"
+
+
+def test_under_policy_local_a_backend_that_comes_elsewhere_is_one_row_and_one_verdict() -> None:
+    rows = rows_of()
+    replace(rows, frontend("172.18.0.2:30080", WEB[:1], Masquerade.NEVER, inside=WEB[:2]))
+    assert changed(replace(rows, frontend("172.18.0.2:30080", WEB[:1], Masquerade.NEVER, inside=WEB))) == [
+        "+ inside-backends 172.18.0.2 . tcp . 30080 . 2 : 10.244.2.3 . 8080",
+        "~ inside 172.18.0.2 . tcp . 30080 : goto inside-3",
+    ]
+    assert changed(replace(rows, frontend("172.18.0.2:30080", WEB[:1], Masquerade.NEVER))) == [
+        "~ frontends 172.18.0.2 . tcp . 30080 : goto pick-1",
+        "- inside 172.18.0.2 . tcp . 30080",
+        "- inside-backends 172.18.0.2 . tcp . 30080 . 0",
+        "- inside-backends 172.18.0.2 . tcp . 30080 . 1",
+        "- inside-backends 172.18.0.2 . tcp . 30080 . 2",
+    ]
+
+
+def test_a_local_pod_reached_from_inside_only_is_a_hairpin_candidate() -> None:
+    rows = rows_of()
+    one = frontend("172.18.0.2:30080", (), Masquerade.NEVER, Refusal.DROP, inside=["10.244.1.9:80"])
+    replace(rows, one)
+    assert spelt(rows)["hairpin"] == ["10.244.1.9 . 10.244.1.9"]
+    rows.replace({one.key: None})
+    assert rows.desired() == rows_of().desired()
+
+
 def test_the_same_frontend_again_is_no_change() -> None:
     rows = rows_of()
     replace(rows, frontend("10.96.0.9:80", WEB))
@@ -255,12 +316,14 @@ def test_backends_keep_their_rows_and_the_last_ones_fill_holes(rows: str, wanted
 
 pool = [f"10.244.{node}.{pod}:80" for node in (1, 2) for pod in range(2, 8)]
 keys = st.sampled_from(["10.96.0.9:80", "10.96.0.9:81", "10.96.0.10:80", "172.18.0.2:30080"])
+backend_lists = st.lists(st.sampled_from(pool), unique=True, max_size=6)
 frontends = st.builds(
     frontend,
     keys,
-    st.lists(st.sampled_from(pool), unique=True, max_size=6),
+    backend_lists,
     st.sampled_from(Masquerade),
     st.sampled_from(Refusal),
+    st.one_of(st.just([]), backend_lists),
 )
 removals = keys.map(key_of)
 rounds = st.lists(st.lists(st.one_of(frontends, removals), min_size=1, max_size=5), max_size=15)
@@ -268,17 +331,18 @@ rounds = st.lists(st.lists(st.one_of(frontends, removals), min_size=1, max_size=
 
 def canonical(table: TableContents) -> TableContents:
     """Return the table with each frontend's rows in order of their value, as a fresh start would number them."""
-    rows = table.sets["backends"].rows or {}
-    values: dict[bytes, list[bytes]] = {}
-    for key in sorted(rows):
-        value = rows[key]
-        assert isinstance(value, bytes)
-        values.setdefault(key[:12], []).append(value)
-    table.sets["backends"].rows = {
-        start + number.to_bytes(4, sys.byteorder): value
-        for start, found in values.items()
-        for number, value in enumerate(sorted(found))
-    }
+    for name in ("backends", "inside-backends"):
+        rows = table.sets[name].rows or {}
+        values: dict[bytes, list[bytes]] = {}
+        for key in sorted(rows):
+            value = rows[key]
+            assert isinstance(value, bytes)
+            values.setdefault(key[:12], []).append(value)
+        table.sets[name].rows = {
+            start + number.to_bytes(4, sys.byteorder): value
+            for start, found in values.items()
+            for number, value in enumerate(sorted(found))
+        }
     return table
 
 
@@ -305,11 +369,14 @@ def check_every_frontend_is_served(table: TableContents, present: set[bytes], al
     backends = table.sets["backends"].rows or {}
     served = table.sets["frontends"].rows or {}
     refused = table.sets["no-endpoints"].rows or {}
+    inside, inside_backends = table.sets["inside"].rows or {}, table.sets["inside-backends"].rows or {}
     assert present <= {*served, *refused}
-    for key, verdict in served.items():
-        assert isinstance(verdict, Verdict)
-        for number in range(int(verdict.chain.rpartition("-")[2])):
-            assert backends[key + number.to_bytes(4, sys.byteorder)] in allowed[key]
+    assert {key for key, verdict in served.items() if str(verdict).startswith("goto local-")} <= inside.keys()
+    for drawn, verdicts in ((backends, served), (inside_backends, inside)):
+        for key, verdict in verdicts.items():
+            assert isinstance(verdict, Verdict)
+            for number in range(int(verdict.chain.rpartition("-")[2])):
+                assert drawn[key + number.to_bytes(4, sys.byteorder)] in allowed[key]
 
 
 @settings(deadline=None)
@@ -325,7 +392,9 @@ def test_wherever_a_transaction_is_cut_every_frontend_stays_right(
     allowed: dict[bytes, set[bytes]] = {}
     for each in (*old.values(), *new.values()):
         if each is not None:
-            allowed.setdefault(pack_frontend(each.key), set()).update(pack_backend(x) for x in each.backends)
+            allowed.setdefault(pack_frontend(each.key), set()).update(
+                pack_backend(x) for x in (*each.backends, *each.inside)
+            )
     staying = {pack_frontend(key) for key in old if key not in new or new[key] is not None}
     transaction = rows.replace(new)
     for command in transaction.commands:

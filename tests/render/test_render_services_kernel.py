@@ -70,7 +70,13 @@ def attach(node: int, number: int, address: str) -> int:
 @pytest.fixture
 def world() -> Iterator[World]:
     node = new_namespace()
-    run_ip(node, "link set lo up", f"address add {NODE}/32 dev lo", f"route add {SERVICES} dev lo")
+    run_ip(
+        node,
+        "link set lo up",
+        f"address add {NODE}/32 dev lo",
+        f"route add {SERVICES} dev lo",
+        f"route add {EXTERNALS} dev lo",
+    )
     write_sysctl(node, "net/ipv4/ip_forward", "1")
     addresses = (LOCAL_1, LOCAL_2, REMOTE_1, REMOTE_2, CLIENT)
     hosts = {address: attach(node, number, address) for number, address in enumerate(addresses)}
@@ -92,12 +98,14 @@ def frontend(
     protocol: Protocol = Protocol.TCP,
     masquerade: Masquerade = Masquerade.UNLESS_LOCAL_POD,
     refusal: Refusal = Refusal.REJECT,
+    inside: tuple[str, ...] = (),
 ) -> Frontend:
     return Frontend(
         key=FrontendKey(parse_address(address), protocol, Port(port)),
         backends=tuple(Backend(parse_address(each), Port(8080)) for each in backends),
         when_empty=refusal,
         masquerade=masquerade,
+        inside=tuple(Backend(parse_address(each), Port(8080)) for each in inside),
         origin=Origin("Service", "shop", "web"),
     )
 
@@ -194,6 +202,47 @@ def test_the_source_a_backend_sees(world: World, masquerade: Masquerade, source:
     with ExitStack() as stack:
         _, peer = Servers(world, stack, REMOTE_1).connect(source)
     assert (MASQUERADED if peer == "169.254.1.1" else peer) == seen
+
+
+EXTERNAL, EXTERNALS = "203.0.113.5", "203.0.113.0/24"
+
+
+@pytest.mark.parametrize("address", [NODE, EXTERNAL])
+@pytest.mark.parametrize("here", [(LOCAL_2,), ()], ids=["a local backend", "no local backend"])
+def test_external_traffic_policy_local_lets_inside_clients_go_anywhere_and_others_only_here(
+    world: World, address: str, here: tuple[str, ...]
+) -> None:
+    """1.4: local pods short-circuit without masquerade, the node with it; others keep their address, or are dropped."""
+    everywhere = (LOCAL_2, REMOTE_1)
+    world.serve(
+        frontend(
+            *here,
+            address=address,
+            masquerade=Masquerade.NEVER,
+            refusal=Refusal.DROP,
+            inside=everywhere,
+        )
+    )
+    with ExitStack() as stack:
+        servers = Servers(world, stack, LOCAL_2, REMOTE_1)
+        from_pod = {servers.connect(LOCAL_1, address) for _ in range(40)}
+        assert from_pod == {(LOCAL_2, LOCAL_1), (REMOTE_1, LOCAL_1)}
+        from_node = {servers.connect(NODE, address) for _ in range(40)}
+        assert {pod for pod, _ in from_node} == set(everywhere)
+        assert not {peer for _, peer in from_node} & {address, LOCAL_1}
+        for outside in (CLIENT, REMOTE_2):
+            if here:
+                assert {servers.connect(outside, address) for _ in range(20)} == {(LOCAL_2, outside)}
+            else:
+                assert refused_with(world, outside, address, seconds=0.3) == "timeout"
+
+
+def test_under_external_traffic_policy_local_a_pod_that_draws_itself_is_answered(world: World) -> None:
+    world.serve(frontend(LOCAL_1, address=EXTERNAL, masquerade=Masquerade.NEVER, inside=(LOCAL_1,)))
+    with ExitStack() as stack:
+        pod, peer = Servers(world, stack, LOCAL_1).connect(LOCAL_1, EXTERNAL)
+    assert pod == LOCAL_1
+    assert peer != LOCAL_1
 
 
 def test_a_pod_that_draws_itself_is_answered(world: World) -> None:
@@ -296,6 +345,8 @@ def test_netlink_and_nft_make_the_same_table_to_the_byte(family: Family) -> None
         frontend(*pods, address=vip, port=81, masquerade=Masquerade.ALWAYS),
         frontend(*pods[:1], address=vip, port=82, masquerade=Masquerade.NEVER),
         frontend(address=vip, port=83),
+        frontend(*pods[:1], address=vip, port=85, masquerade=Masquerade.NEVER, inside=tuple(pods)),
+        frontend(address=vip, port=86, refusal=Refusal.DROP, inside=tuple(pods)),
         frontend(address=vip, port=84, refusal=Refusal.DROP, protocol=Protocol.UDP),
     ]
     filling = rows.replace({each.key: each for each in changes})

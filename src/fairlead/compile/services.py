@@ -73,31 +73,40 @@ def _compile_port(
     everywhere = _choose(facts, only_local=False)
     internal = _choose(facts, only_local=True) if spec.internal_traffic_policy == "Local" else everywhere
     local = spec.external_traffic_policy == "Local"
-    external = _choose(facts, only_local=True) if local else everywhere
+    outside = _choose(facts, only_local=True) if local else everywhere
 
-    def frontend(address: Address, number: int, choice: _Choice, masquerade: Masquerade, field: str) -> Frontend:
+    def origin(field: str) -> Origin:
+        return Origin("Service", service.metadata.namespace, service.metadata.name, field)
+
+    def external(address: Address, number: int, field: str) -> Frontend:
         return Frontend(
             key=FrontendKey(address, protocol, Port(number)),
-            backends=choice.backends,
-            when_empty=choice.when_empty,
-            masquerade=masquerade,
-            origin=Origin("Service", service.metadata.namespace, service.metadata.name, field),
+            backends=outside.backends,
+            when_empty=outside.when_empty,
+            masquerade=Masquerade.NEVER if local else Masquerade.ALWAYS,
+            inside=everywhere.backends if local else (),
+            origin=origin(field),
         )
 
     where = f"spec.ports[{index}]"
     for _, address in _addresses(spec.cluster_ips or (spec.cluster_ip,), family):
-        yield frontend(address, port.port, internal, Masquerade.UNLESS_LOCAL_POD, f"{where}.port")
-    outside = Masquerade.NEVER if local else Masquerade.ALWAYS
+        yield Frontend(
+            key=FrontendKey(address, protocol, Port(port.port)),
+            backends=internal.backends,
+            when_empty=internal.when_empty,
+            masquerade=Masquerade.UNLESS_LOCAL_POD,
+            origin=origin(f"{where}.port"),
+        )
     if port.node_port:
         for address in node.addresses:
             if address.family is family:
-                yield frontend(address, port.node_port, external, outside, f"{where}.nodePort")
+                yield external(address, port.node_port, f"{where}.nodePort")
     for number, address in _addresses(spec.external_ips, family):
-        yield frontend(address, port.port, external, outside, f"spec.externalIPs[{number}]")
+        yield external(address, port.port, f"spec.externalIPs[{number}]")
     if spec.type == "LoadBalancer" and not spec.load_balancer_source_ranges:
         virtual = (each.ip if each.ip_mode in (None, "VIP") else "" for each in service.status.load_balancer.ingress)
         for number, address in _addresses(virtual, family):
-            yield frontend(address, port.port, external, outside, f"status.loadBalancer.ingress[{number}].ip")
+            yield external(address, port.port, f"status.loadBalancer.ingress[{number}].ip")
 
 
 def _endpoints_of(
@@ -152,11 +161,4 @@ def _findings(service: Service) -> Iterator[Finding]:
             "spec.loadBalancerSourceRanges",
             "source ranges are not carried yet: the load balancer's addresses stay closed on this node",
             "remove spec.loadBalancerSourceRanges to open them to everybody",
-        )
-    if spec.external_traffic_policy == "Local" and spec.type in ("NodePort", "LoadBalancer"):
-        yield tell(
-            Severity.WARNING,
-            "spec.externalTrafficPolicy",
-            "with policy Local, pods and the node itself reach the external addresses through local endpoints only",
-            "inside the cluster, use the ClusterIP",
         )

@@ -49,11 +49,16 @@ class Frontend(Struct, frozen=True, kw_only=True):
 
     `backends` is sorted and without doubles. An empty `backends` is an answer: the renderer rejects or drops by
     `when_empty`.
+
+    Where `inside` is not empty, `backends`, `when_empty` and `masquerade` are for clients outside the node alone.
+    Connections of the node's own pods and of the node itself are spread over `inside`; only the node's own are
+    masqueraded (k/pkg/proxy/nftables/proxier.go, external traffic policy Local). An empty `backends` then drops.
     """
 
     key: FrontendKey
     backends: tuple[Backend, ...]
     when_empty: Refusal
     masquerade: Masquerade
+    inside: tuple[Backend, ...] = ()
     affinity: Affinity | None = None
     origin: Origin

@@ -17,6 +17,9 @@ from fairlead.nft.expressions import (
     CtKey,
     Decide,
     Expression,
+    Fib,
+    FibFlag,
+    FibResult,
     Header,
     Lookup,
     LookupValue,
@@ -52,6 +55,8 @@ _LOADS: dict[tuple[Header, int], Field] = {
     (Header.NETWORK, 24): DESTINATION_IPV6,
     (Header.TRANSPORT, 2): DESTINATION_PORT,
 }
+_ADDRESS_TYPES = {1: "unicast", 2: "local", 3: "broadcast", 5: "multicast"}
+_FIB_FLAGS = {FibFlag.SADDR: "saddr", FibFlag.DADDR: "daddr"}
 _META = {MetaKey.MARK: _MARK, MetaKey.L4PROTO: L4PROTO}
 _CT_BITS = {
     (CtKey.STATE, 8): "ct state new",
@@ -82,6 +87,7 @@ class _Symbol(Struct, frozen=True):
     ct: CtKey | None = None
     mask: bytes = b""
     xor: bytes = b""
+    address_type: bool = False
 
 
 def spell_rule(rule: Rule, sets: Mapping[str, AnySet]) -> str:
@@ -101,6 +107,8 @@ def _spell(step: Expression, registers: dict[int, _Symbol], sets: Mapping[str, A
             registers[register] = _Symbol(_META[key].spelling, _META[key], _META[key].length)
         case Ct(register, key):
             registers[register] = _Symbol(f"ct {key.name.lower()}", None, 4, key)
+        case Fib(register, FibResult.ADDRTYPE, flags) if flags in _FIB_FLAGS:
+            registers[register] = _Symbol(f"fib {_FIB_FLAGS[FibFlag(flags)]} type", address_type=True)
         case Bitwise(register, destination, mask, xor):
             registers[destination] = _combine(registers[register], mask, xor)
         case Numgen(register, kind, modulus, _):
@@ -156,9 +164,11 @@ def _compare(symbol: _Symbol, comparison: Comparison, value: bytes) -> str:
         if words is None or comparison is not Comparison.NEQ or any(value):
             raise ForeignError(f"{symbol.text} {symbol.mask.hex()}")
         return words
+    sign = _OPERATORS[comparison]
+    if symbol.address_type and _number(value) in _ADDRESS_TYPES:
+        return f"{symbol.text} {sign}{_ADDRESS_TYPES[_number(value)]}"
     if symbol.field is None:
         raise ForeignError(symbol.text)
-    sign = _OPERATORS[comparison]
     if symbol.field is _MARK:
         return f"{_masked(symbol)} {sign or '== '}{_MARK.spell(value)}"
     whole = value + bytes(symbol.field.length - len(value))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from fairlead.nft.objects import AnySet, Chain, Element
+from fairlead.nft.tables import Rows
 from fairlead.nft.transactions import (
     AddChain,
     AddElements,
@@ -13,9 +14,8 @@ from fairlead.nft.transactions import (
     ReplaceElements,
 )
 from fairlead.nft.verdicts import Verdict
-from fairlead.render.service_layout import ChainClass, ServiceLayout, chain_name
-
-Chosen = tuple[ChainClass, int]
+from fairlead.render.service_chains import ChoiceChains, Chosen
+from fairlead.render.service_sets import ServiceSets
 
 
 class RowChanges:
@@ -46,13 +46,14 @@ class RowChanges:
 class ServiceChanges:
     """What one round changes: rows of each set, and chains by class and width."""
 
-    def __init__(self, layout: ServiceLayout) -> None:
-        self._layout = layout
-        self.backends = RowChanges(layout.backends)
-        self.frontends = RowChanges(layout.frontends)
-        self.no_endpoints = RowChanges(layout.no_endpoints)
-        self.hairpin = RowChanges(layout.hairpin)
-        self.cluster_ips = RowChanges(layout.cluster_ips)
+    def __init__(self, sets: ServiceSets, choices: ChoiceChains) -> None:
+        self._choices = choices
+        self.backends = RowChanges(sets.backends)
+        self.frontends = RowChanges(sets.frontends)
+        self.no_endpoints = RowChanges(sets.no_endpoints)
+        self.hairpin = RowChanges(sets.hairpin)
+        self.cluster_ips = RowChanges(sets.cluster_ips)
+        self.extras = {target.name: RowChanges(target) for target in sets.extra}
         self.chains_added: list[Chosen] = []
         self.chains_removed: list[Chosen] = []
 
@@ -68,14 +69,28 @@ class ServiceChanges:
         if after is not None:
             self._verdicts(after[0]).added.append(Element(key, after[1]))
 
+    def extra(self, before: dict[str, Rows], after: dict[str, Rows]) -> None:
+        """Note a frontend's rows of the other sets, before and after."""
+        for name, changes in self.extras.items():
+            old, new = before.get(name, {}), after.get(name, {})
+            changes.removed += (Element(key) for key in old if key not in new)
+            for key, value in new.items():
+                if key not in old:
+                    changes.added.append(Element(key, value))
+                elif old[key] != value:
+                    changes.replaced.append(Element(key, value))
+
     def commands(self) -> tuple[Command, ...]:
         """Return the commands: rows before the verdicts that draw them, verdicts before the rows they left."""
+        extras = tuple(self.extras.values())
         return (
             *self._new_chains(),
             *self.backends.additions(),
             *self.hairpin.additions(),
             *self.cluster_ips.additions(),
+            *(command for changes in extras for command in changes.additions()),
             *self.backends.replacements(),
+            *(command for changes in extras for command in changes.replacements()),
             *self.frontends.additions(),
             *self.no_endpoints.removals(),
             *self.frontends.replacements(),
@@ -83,17 +98,17 @@ class ServiceChanges:
             *self.no_endpoints.additions(),
             *self.frontends.removals(),
             *self.backends.removals(),
+            *(command for changes in reversed(extras) for command in changes.removals()),
             *self.hairpin.removals(),
             *self.cluster_ips.removals(),
-            *(DeleteChain(chain_name(way, width)) for way, width in self.chains_removed),
+            *(DeleteChain(chosen.name) for chosen in self.chains_removed),
         )
 
     def _new_chains(self) -> Iterator[Command]:
-        for way, width in self.chains_added:
-            name = chain_name(way, width)
-            yield AddChain(Chain(name))
-            for rule in self._layout.width_rules(way, width):
-                yield AddRule(name, rule)
+        for chosen in self.chains_added:
+            yield AddChain(Chain(chosen.name))
+            for rule in self._choices.rules(chosen):
+                yield AddRule(chosen.name, rule)
 
     def _verdicts(self, has_backends: bool) -> RowChanges:
         return self.frontends if has_backends else self.no_endpoints

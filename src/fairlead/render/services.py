@@ -7,34 +7,22 @@ A frontend of N backends is N rows of `backends`, numbered from 0, and one verdi
 that draws one of N. The last row moves into the hole a backend leaves, so the numbers have no gaps.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from msgspec import Struct
+from msgspec.structs import replace
 
-from fairlead.model import Backend, Frontend, FrontendKey, Refusal
+from fairlead.model import Backend, Frontend, FrontendKey
 from fairlead.net import Family, Prefix
 from fairlead.nft.diff import build_table, diff_tables
 from fairlead.nft.objects import AnySet, Chain, Element
 from fairlead.nft.tables import ChainContents, Rows, SetContents, TableContents
 from fairlead.nft.transactions import Command, Transaction
-from fairlead.nft.verdicts import DROP, Verdict, goto
 from fairlead.render.service_bytes import INDEXES, PORTS, leading_bytes, pack_backend, pack_frontend
-from fairlead.render.service_changes import Chosen, ServiceChanges
-from fairlead.render.service_layout import REFUSE, TABLE, ServiceLayout, chain_name, class_of, width_verdict
+from fairlead.render.service_chains import Chosen
+from fairlead.render.service_changes import ServiceChanges
+from fairlead.render.service_layout import TABLE, ServiceLayout
+from fairlead.render.service_placing import Placed, extra_rows, listed_order, place_frontend
 from fairlead.render.tallies import Tally
-
-_REFUSED_BY: dict[Refusal, Verdict] = {Refusal.REJECT: goto(REFUSE), Refusal.DROP: DROP}
-
-
-class Placed(Struct, frozen=True, gc=False):
-    """What the table holds for one frontend: its backends in row order, and what its key leads to.
-
-    `chosen` is the chain of its class and width, or None where `verdict` refuses for want of backends.
-    """
-
-    backends: tuple[Backend, ...]
-    verdict: Verdict
-    chosen: Chosen | None
 
 
 class ServiceRows:
@@ -42,8 +30,8 @@ class ServiceRows:
 
     def __init__(self, family: Family, pod_prefixes: tuple[Prefix, ...], service_prefix: Prefix | None) -> None:
         self._layout = ServiceLayout(family, pod_prefixes, service_prefix)
+        self._sets = self._layout.sets
         self._forget()
-        self._verdicts: dict[Chosen, Verdict] = {}
         self._local_start = leading_bytes(pod_prefixes, family) if pod_prefixes else (b"",)
         service = self._layout.service_prefix
         self._cluster_start = leading_bytes((service,), family) if service else ()
@@ -51,12 +39,12 @@ class ServiceRows:
     @property
     def sets(self) -> tuple[AnySet, ...]:
         """The definitions of the table's sets and maps."""
-        return self._layout.sets
+        return self._sets.all
 
     def base(self) -> Transaction:
         """Return the transaction that makes the table without rows, in place of any table of that name."""
         self._forget()
-        return self._transaction(build_table(self._layout.sets, self._empty()))
+        return self._transaction(build_table(self._sets.all, self._empty()))
 
     def replace(self, changes: Mapping[FrontendKey, Frontend | None]) -> Transaction:
         """Return the transaction for frontends that are new or changed, or that went (None).
@@ -64,7 +52,7 @@ class ServiceRows:
         Costs as much as the frontends given, and sends only their rows that differ. Where the socket must cut it, every
         piece leaves the frontends right: rows come before the verdict that draws them, and go after it.
         """
-        out = ServiceChanges(self._layout)
+        out = ServiceChanges(self._sets, self._layout.choices)
         for key, frontend in changes.items():
             self._place(key, frontend, out)
         out.chains_added, out.chains_removed = self._chains.settle()
@@ -75,24 +63,24 @@ class ServiceRows:
     def desired(self) -> TableContents:
         """Return all the table should hold, for comparison with what the kernel lists. Costs as much as all rows."""
         table = self._empty()
-        for way, width in self._chains:
-            name = chain_name(way, width)
-            table.chains[name] = ChainContents(Chain(name), list(self._layout.width_rules(way, width)))
-        backends: Rows = {}
-        frontends: Rows = {}
-        no_endpoints: Rows = {}
+        for chosen in self._chains:
+            rules = list(self._layout.choices.rules(chosen))
+            table.chains[chosen.name] = ChainContents(Chain(chosen.name), rules)
+        rows: dict[str, Rows] = {target.name: {} for target in self._sets.all}
+        backends, frontends = rows[self._sets.backends.name], rows[self._sets.frontends.name]
+        no_endpoints = rows[self._sets.no_endpoints.name]
         for key, placed in self._placed.items():
             packed = pack_frontend(key)
             for index, backend in enumerate(placed.backends):
                 backends[packed + INDEXES[index]] = pack_backend(backend)
             (frontends if placed.chosen else no_endpoints)[packed] = placed.verdict
-        layout = self._layout
-        table.sets[layout.backends.name].rows = backends
-        table.sets[layout.frontends.name].rows = frontends
-        table.sets[layout.no_endpoints.name].rows = no_endpoints
-        table.sets[layout.hairpin.name].rows = {address * 2: None for address in self._local}
-        if layout.service_prefix:
-            table.sets[layout.cluster_ips.name].rows = dict.fromkeys(self._cluster_ips)
+            for name, extra in extra_rows(self._sets, key, placed).items():
+                rows[name].update(extra)
+        rows[self._sets.hairpin.name] = {address * 2: None for address in self._local}
+        if self._layout.service_prefix:
+            rows[self._sets.cluster_ips.name] = dict.fromkeys(self._cluster_ips)
+        for name, found in rows.items():
+            table.sets[name].rows = found
         return table
 
     def adopt(self, dump: TableContents | None) -> Transaction:
@@ -102,9 +90,9 @@ class ServiceRows:
         changes nothing.
         """
         if dump is None:
-            return self._transaction(build_table(self._layout.sets, self.desired()))
-        self._take_order(dump.sets.get(self._layout.backends.name))
-        return self._transaction(diff_tables(self._layout.sets, dump, self.desired()))
+            return self._transaction(build_table(self._sets.all, self.desired()))
+        self._take_order(dump)
+        return self._transaction(diff_tables(self._sets.all, dump, self.desired()))
 
     def _forget(self) -> None:
         self._placed: dict[FrontendKey, Placed] = {}
@@ -112,49 +100,39 @@ class ServiceRows:
         self._local: Tally[bytes] = Tally()
         self._cluster_ips: Tally[bytes] = Tally()
 
-    def _take_order(self, listed: SetContents | None) -> None:
+    def _take_order(self, dump: TableContents) -> None:
         """Arrange each frontend's backends as the listed rows have them, as far as they agree."""
-        rows = listed.rows if listed else None
-        if rows is None:
-            return
+        rows, inside = self._listed_rows(dump, self._sets.backends), self._listed_rows(dump, self._sets.inside_backends)
         for key, placed in self._placed.items():
             packed = pack_frontend(key)
-            by_value = {pack_backend(backend): backend for backend in placed.backends}
-            order: list[Backend | None] = []
-            while isinstance(value := rows.get(packed + INDEXES[len(order)]), bytes):
-                order.append(by_value.pop(value, None))
-            backends = arrange_backends(order, placed.backends)
-            if backends != placed.backends:
-                self._placed[key] = Placed(backends, placed.verdict, placed.chosen)
+            backends, extras = listed_order(rows, packed, placed.backends), placed.extras
+            if extras is not None:
+                extras = replace(extras, inside=listed_order(inside, packed, extras.inside))
+            if backends != placed.backends or extras != placed.extras:
+                self._placed[key] = Placed(backends, placed.verdict, placed.chosen, extras)
+
+    def _listed_rows(self, dump: TableContents, target: AnySet) -> Rows:
+        listed = dump.sets.get(target.name)
+        return (listed.rows if listed else None) or {}
 
     def _place(self, key: FrontendKey, frontend: Frontend | None, out: ServiceChanges) -> None:
         assert len(key.address.packed) == self._layout.family.size, f"{key.address} is not {self._layout.family.value}"
         old = self._placed.get(key)
         if old is None and frontend is None:
             return
-        new = self._renew(old, frontend)
+        new = place_frontend(old, frontend) if frontend else None
         packed = pack_frontend(key)
         before = (old.chosen is not None, old.verdict) if old else None
         after = (new.chosen is not None, new.verdict) if new else None
         out.verdict(packed, before, after)
         self._move_rows(packed, old.backends if old else (), new.backends if new else (), out)
         self._count(key, old, new)
+        if (old and old.extras) or (new and new.extras):
+            self._move_extras(key, old, new, out)
         if new is None:
             del self._placed[key]
         else:
             self._placed[key] = new
-
-    def _renew(self, old: Placed | None, frontend: Frontend | None) -> Placed | None:
-        if frontend is None:
-            return None
-        if not frontend.backends:
-            return Placed((), _REFUSED_BY[frontend.when_empty], None)
-        backends = arrange_backends(old.backends, frontend.backends) if old else frontend.backends
-        chosen = (class_of(frontend.masquerade), len(backends))
-        verdict = self._verdicts.get(chosen)
-        if verdict is None:
-            verdict = self._verdicts[chosen] = width_verdict(*chosen)
-        return Placed(backends, verdict, chosen)
 
     def _move_rows(self, key: bytes, old: tuple[Backend, ...], new: tuple[Backend, ...], out: ServiceChanges) -> None:
         rows = out.backends
@@ -179,6 +157,16 @@ class ServiceRows:
             if address.startswith(start):
                 local.add(address)
 
+    def _move_extras(self, key: FrontendKey, old: Placed | None, new: Placed | None, out: ServiceChanges) -> None:
+        out.extra(extra_rows(self._sets, key, old), extra_rows(self._sets, key, new))
+        before, after = old.extras if old else None, new.extras if new else None
+        self._count_chain(before.chosen if before else None, after.chosen if after else None)
+        for backend in after.inside if after else ():
+            if backend.address.packed.startswith(self._local_start):
+                self._local.add(backend.address.packed)
+        for backend in before.inside if before else ():
+            self._count_local(backend, None)
+
     def _count_local(self, old: Backend, new: Backend | None) -> None:
         if new is not None and new.address.packed.startswith(self._local_start):
             self._local.add(new.address.packed)
@@ -192,7 +180,9 @@ class ServiceRows:
                 self._cluster_ips.add(address)
             if old is not None and new is None:
                 self._cluster_ips.remove(address)
-        before, after = old.chosen if old else None, new.chosen if new else None
+        self._count_chain(old.chosen if old else None, new.chosen if new else None)
+
+    def _count_chain(self, before: Chosen | None, after: Chosen | None) -> None:
         if before != after:
             if after is not None:
                 self._chains.add(after)
@@ -209,28 +199,9 @@ class ServiceRows:
         table = TableContents(layout.table_family, TABLE)
         for chain, rules in layout.chains():
             table.chains[chain.name] = ChainContents(chain, list(rules))
-        for target in layout.sets:
+        for target in self._sets.all:
             table.sets[target.name] = SetContents.of(target)
         return table
 
     def _transaction(self, commands: tuple[Command, ...]) -> Transaction:
         return Transaction(self._layout.table_family, TABLE, commands)
-
-
-def arrange_backends(rows: Sequence[Backend | None], backends: tuple[Backend, ...]) -> tuple[Backend, ...]:
-    """Return `backends` in an order that moves as few of `rows` as possible.
-
-    Whoever has a row keeps it, as long as its number is below the new width; then the last rows, and after them the new
-    backends in their given order, fill the holes and the rows added. None is a row that belongs to nobody.
-    """
-    if rows == backends:
-        return backends
-    width = len(backends)
-    wanted = set(backends)
-    order: list[Backend | None] = [row if row in wanted else None for row in rows[:width]]
-    order += [None] * (width - len(order))
-    kept = set(order)
-    tail = [row for row in rows[width:] if row in wanted and row not in kept]
-    settled = kept.union(tail)
-    waiting = iter([*tail, *(backend for backend in backends if backend not in settled)])
-    return tuple(next(waiting) if row is None else row for row in order)

@@ -32,11 +32,12 @@ class Judgement(Struct, frozen=True):
 def judge_connection(model: NodeModel, source: Address, key: FrontendKey) -> Judgement:
     """Return what becomes of a new connection from `source` to `key` on a node."""
     frontend = model.frontends.get(key)
+    if frontend is not None and frontend.inside and in_prefixes(source, model.pod_prefixes):
+        return _spread(model, frontend.inside, source, asked=False)
+    if frontend is not None and frontend.inside and source in model.addresses:
+        return _spread(model, frontend.inside, source, asked=True)
     if frontend is not None and frontend.backends:
-        asked = _asks_masquerade(model, frontend.masquerade, source)
-        return Judgement(
-            backends=frozenset((each, asked or _is_hairpin(model, each, source)) for each in frontend.backends)
-        )
+        return _spread(model, frontend.backends, source, asked=_asks_masquerade(model, frontend.masquerade, source))
     if frontend is not None:
         return Judgement(refusal=frontend.when_empty)
     inside = model.service_prefix is not None and key.address in model.service_prefix
@@ -44,6 +45,10 @@ def judge_connection(model: NodeModel, source: Address, key: FrontendKey) -> Jud
         return Judgement()
     known = any(each.address == key.address for each in model.frontends)
     return Judgement(refusal=Refusal.REJECT if known else Refusal.DROP)
+
+
+def _spread(model: NodeModel, backends: tuple[Backend, ...], source: Address, *, asked: bool) -> Judgement:
+    return Judgement(backends=frozenset((each, asked or _is_hairpin(model, each, source)) for each in backends))
 
 
 def _asks_masquerade(model: NodeModel, masquerade: Masquerade, source: Address) -> bool:

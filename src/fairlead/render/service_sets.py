@@ -1,0 +1,33 @@
+"""The sets and maps of the service table: what rows there are, whatever Services there are.
+
+Comes in: an address family and the Service range. Goes out: definitions. Refuses to know rules and rows.
+"""
+
+from fairlead.net import Family, Prefix
+from fairlead.nft.fields import DESTINATION_PORT, L4PROTO, RANDOM_CHOICE, destination_address, source_address
+from fairlead.nft.objects import AnySet, Map, Set, VerdictMap
+
+
+class ServiceSets:
+    """The sets of one family's service table."""
+
+    def __init__(self, family: Family, service_prefix: Prefix | None) -> None:
+        source, destination = source_address(family), destination_address(family)
+        frontend, backend = (destination, L4PROTO, DESTINATION_PORT), (destination, DESTINATION_PORT)
+        self.backends = Map("backends", (*frontend, RANDOM_CHOICE), backend)
+        self.inside_backends = Map("inside-backends", (*frontend, RANDOM_CHOICE), backend)
+        self.inside = VerdictMap("inside", frontend)
+        self.frontends = VerdictMap("frontends", frontend)
+        self.no_endpoints = VerdictMap("no-endpoints", frontend)
+        self.hairpin = Set("hairpin", (source, destination))
+        self.cluster_ips = Set("cluster-ips", (destination,))
+        self.extra: tuple[AnySet, ...] = (self.inside_backends, self.inside)
+        """Those with rows for few frontends only; a set comes before those whose rows draw on it."""
+        self.all: tuple[AnySet, ...] = (
+            self.backends,
+            *self.extra,
+            self.frontends,
+            self.no_endpoints,
+            self.hairpin,
+            *((self.cluster_ips,) if service_prefix else ()),
+        )
