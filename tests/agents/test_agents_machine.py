@@ -6,11 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairlead.agents.node.machine import NodeMachine
+from fairlead.agents.node.objects import ServiceObjects
 from fairlead.drivers.kubeapi import Applied, Deleted, Replaced
 from fairlead.kube.core import Node, Service
 from fairlead.kube.discovery import EndpointSlice
 from fairlead.kube.documents import Document, Json
 from fairlead.model import Frontend, FrontendKey
+from fairlead.net import parse_prefix
 
 
 def a_node(address: str = "172.18.0.2", name: str = "node-1") -> Node:
@@ -34,12 +36,15 @@ def a_slice(name: str, service: str, *addresses: str) -> EndpointSlice:
     return msgspec.convert(document, EndpointSlice)
 
 
-def a_machine(services: tuple[Service, ...] = (), slices: tuple[EndpointSlice, ...] = ()) -> NodeMachine:
-    machine = NodeMachine("node-1")
-    machine.take_services(Replaced(services))
-    machine.take_slices(Replaced(slices))
-    machine.take_nodes(Replaced((a_node("172.18.0.9", "another"), a_node())))
-    return machine
+def a_machine(
+    services: tuple[Service, ...] = (), slices: tuple[EndpointSlice, ...] = ()
+) -> tuple[ServiceObjects, NodeMachine]:
+    objects = ServiceObjects("node-1")
+    machine = NodeMachine(objects)
+    objects.take_services(Replaced(services))
+    objects.take_slices(Replaced(slices))
+    objects.take_nodes(Replaced((a_node("172.18.0.9", "another"), a_node())))
+    return objects, machine
 
 
 def shown(frontends: dict[FrontendKey, Frontend | None] | dict[FrontendKey, Frontend]) -> dict[str, list[str] | None]:
@@ -50,69 +55,70 @@ def shown(frontends: dict[FrontendKey, Frontend | None] | dict[FrontendKey, Fron
 
 
 def test_nothing_is_programmed_before_all_three_kinds_were_listed() -> None:
-    machine = NodeMachine("node-1")
-    machine.take_services(Replaced((a_service("web", "10.96.0.1"),)))
-    machine.take_slices(Replaced((a_slice("web-1", "web", "10.244.1.2"),)))
-    assert not machine.synced
+    objects = ServiceObjects("node-1")
+    machine = NodeMachine(objects)
+    objects.take_services(Replaced((a_service("web", "10.96.0.1"),)))
+    objects.take_slices(Replaced((a_slice("web-1", "web", "10.244.1.2"),)))
+    assert not objects.synced
     assert not machine.pending
-    machine.take_nodes(Replaced((a_node(),)))
+    objects.take_nodes(Replaced((a_node(),)))
     assert machine.pending
     assert shown(machine.round().changes) == {"10.96.0.1:80": ["10.244.1.2"]}
     assert not machine.pending
-    assert machine.pod_cidrs == ("10.244.1.0/24",)
+    assert objects.pod_prefixes == (parse_prefix("10.244.1.0/24"),)
 
 
 def test_a_round_holds_only_what_the_events_touched() -> None:
-    machine = a_machine(
+    objects, machine = a_machine(
         (a_service("web", "10.96.0.1"), a_service("db", "10.96.0.2")),
         (a_slice("web-1", "web", "10.244.1.2"), a_slice("db-1", "db", "10.244.1.3")),
     )
     machine.round()
-    machine.take_slices(Applied(a_slice("web-1", "web", "10.244.1.2", "10.244.1.4")))
+    objects.take_slices(Applied(a_slice("web-1", "web", "10.244.1.2", "10.244.1.4")))
     found = machine.round()
     assert shown(found.changes) == {"10.96.0.1:80": ["10.244.1.2", "10.244.1.4"]}
-    assert found.services == 1
+    assert found.services == {("shop", "web")}
 
 
 def test_an_event_that_changes_no_endpoint_asks_for_nothing() -> None:
-    machine = a_machine((a_service("web", "10.96.0.1"),), (a_slice("web-1", "web", "10.244.1.2"),))
+    objects, machine = a_machine((a_service("web", "10.96.0.1"),), (a_slice("web-1", "web", "10.244.1.2"),))
     machine.round()
-    machine.take_slices(Applied(a_slice("web-1", "web", "10.244.1.2")))
+    objects.take_slices(Applied(a_slice("web-1", "web", "10.244.1.2")))
     assert not machine.pending
 
 
 def test_a_deleted_service_takes_its_frontends_along() -> None:
-    machine = a_machine((a_service("web", "10.96.0.1", 30080),), (a_slice("web-1", "web", "10.244.1.2"),))
+    objects, machine = a_machine((a_service("web", "10.96.0.1", 30080),), (a_slice("web-1", "web", "10.244.1.2"),))
     machine.round()
-    machine.take_services(Deleted(a_service("web", "10.96.0.1", 30080)))
+    objects.take_services(Deleted(a_service("web", "10.96.0.1", 30080)))
     assert shown(machine.round().changes) == {"10.96.0.1:80": None, "172.18.0.2:30080": None}
     assert machine.frontends() == {}
 
 
 def test_a_slice_that_moves_to_another_service_leaves_the_first() -> None:
-    machine = a_machine(
+    objects, machine = a_machine(
         (a_service("web", "10.96.0.1"), a_service("db", "10.96.0.2")), (a_slice("s", "web", "10.244.1.2"),)
     )
     machine.round()
-    machine.take_slices(Applied(a_slice("s", "db", "10.244.1.2")))
+    objects.take_slices(Applied(a_slice("s", "db", "10.244.1.2")))
     assert shown(machine.round().changes) == {"10.96.0.1:80": [], "10.96.0.2:80": ["10.244.1.2"]}
 
 
 def test_node_ports_follow_the_address_of_the_node() -> None:
-    machine = a_machine((a_service("web", "10.96.0.1", 30080),))
+    objects, machine = a_machine((a_service("web", "10.96.0.1", 30080),))
     machine.round()
-    machine.take_nodes(Applied(a_node("172.18.0.77")))
+    objects.take_nodes(Applied(a_node("172.18.0.77")))
     assert shown(machine.round().changes) == {"172.18.0.2:30080": None, "172.18.0.77:30080": []}
 
 
 def test_a_frontend_claimed_twice_belongs_to_the_older_service_until_that_goes() -> None:
     old, new = a_service("z-old", "10.96.0.1"), a_service("a-new", "10.96.0.1", created="2026-02-02T00:00:00Z")
-    machine = a_machine((new, old), (a_slice("1", "z-old", "10.244.1.2"), a_slice("2", "a-new", "10.244.1.3")))
+    objects, machine = a_machine((new, old), (a_slice("1", "z-old", "10.244.1.2"), a_slice("2", "a-new", "10.244.1.3")))
     found = machine.round()
     assert shown(found.changes) == {"10.96.0.1:80": ["10.244.1.2"]}
     assert [finding.origin.name for finding in found.findings] == ["a-new"]
     assert "shop/z-old" in found.findings[0].message
-    machine.take_services(Deleted(old))
+    objects.take_services(Deleted(old))
     assert shown(machine.round().changes) == {"10.96.0.1:80": ["10.244.1.3"]}
 
 
@@ -153,7 +159,7 @@ EVENTS = st.lists(
 @settings(max_examples=150, deadline=None)
 @given(events=EVENTS)
 def test_incremental_equals_full(rounds: str, events: list[object]) -> None:
-    machine, kernel = a_machine(), dict[FrontendKey, Frontend]()
+    (objects, machine), kernel = a_machine(), dict[FrontendKey, Frontend]()
     services, slices, node = dict[str, Service](), dict[str, EndpointSlice](), a_node()
 
     def program() -> None:
@@ -168,30 +174,31 @@ def test_incremental_equals_full(rounds: str, events: list[object]) -> None:
         match event:
             case Applied(Service() as item):
                 services[item.metadata.name] = item
-                machine.take_services(Applied(item))
+                objects.take_services(Applied(item))
             case Deleted(Service() as item):
                 services.pop(item.metadata.name, None)
-                machine.take_services(Deleted(item))
+                objects.take_services(Deleted(item))
             case Applied(EndpointSlice() as item):
                 slices[item.metadata.name] = item
-                machine.take_slices(Applied(item))
+                objects.take_slices(Applied(item))
             case Deleted(EndpointSlice() as item):
                 slices.pop(item.metadata.name, None)
-                machine.take_slices(Deleted(item))
+                objects.take_slices(Deleted(item))
             case Replaced(items):
                 services = {item.metadata.name: item for item in items if isinstance(item, Service)}
-                machine.take_services(Replaced(tuple(services.values())))
+                objects.take_services(Replaced(tuple(services.values())))
             case Applied(Node() as item):
                 node = item
-                machine.take_nodes(Applied(item))
+                objects.take_nodes(Applied(item))
             case _ if rounds == "as they come":
                 program()
             case _:
                 continue
     program()
-    fresh = NodeMachine("node-1")
-    fresh.take_services(Replaced(tuple(services.values())))
-    fresh.take_slices(Replaced(tuple(slices.values())))
-    fresh.take_nodes(Replaced((node,)))
+    fresh_objects = ServiceObjects("node-1")
+    fresh = NodeMachine(fresh_objects)
+    fresh_objects.take_services(Replaced(tuple(services.values())))
+    fresh_objects.take_slices(Replaced(tuple(slices.values())))
+    fresh_objects.take_nodes(Replaced((node,)))
     fresh.round()
     assert kernel == machine.frontends() == fresh.frontends()

@@ -41,6 +41,6 @@ def agent(
         node=node or os.environ.get("NODE_NAME") or socket.gethostname(),
         kubeconfig=file,
         pod_prefixes=tuple(parse_prefix(text) for text in pod_cidr or ()),
-        service_prefix=parse_prefix(service_cidr),
+        service_prefixes=(parse_prefix(service_cidr),),
     )
     asyncio.run(main(config))

@@ -25,6 +25,8 @@ from fairlead.cluster.apiserver.logs import LogConnector
 from fairlead.cluster.apiserver.loopback import InProcessTransport
 from fairlead.cluster.apiserver.pki import Pki
 from fairlead.cluster.apiserver.proxying import ProxyConnector
+from fairlead.cluster.apiserver.streaming.executing import ExecConnector
+from fairlead.cluster.apiserver.streaming.forwarding import PortForwardConnector
 from fairlead.cluster.controllers.main import main as run_controllers
 from fairlead.cluster.dns.app import DNS_IMAGE, dns_app, system_manifests
 from fairlead.cluster.kubelet import KubeletConfig
@@ -93,7 +95,7 @@ def components_of(plan: LaunchPlan, listener: socket.socket) -> list[Component]:
 
 def _agent(node: NodeNetwork, spec: TopologySpec, kubeconfig: Path) -> Callable[[], Coroutine[Any, Any, None]]:
     config = NodeAgentConfig(
-        node=node.name, kubeconfig=kubeconfig, pod_prefixes=(node.pod_prefix,), service_prefix=spec.service_prefix
+        node=node.name, kubeconfig=kubeconfig, pod_prefixes=(node.pod_prefix,), service_prefixes=(spec.service_prefix,)
     )
 
     async def run() -> None:
@@ -119,6 +121,9 @@ async def _serve_api(plan: LaunchPlan, pki: Pki, sockets: list[socket.socket], s
         ("pods", "proxy"): proxy,
         ("nodes", "proxy"): proxy,
         ("pods", "log"): LogConnector(server.get, plan.home.sockets / "kubelet"),
+        ("pods", "exec"): ExecConnector(server.get, plan.home.sockets / "commands"),
+        ("pods", "attach"): ExecConnector(server.get, plan.home.sockets / "commands", command=False),
+        ("pods", "portforward"): PortForwardConnector(server.get, plan.home.sockets / "places"),
     }
     client = KubeClient(InProcessTransport(server))
     stop = asyncio.Event()

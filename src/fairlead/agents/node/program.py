@@ -6,32 +6,24 @@ stay when it ends; when it starts it lists them once and applies only the differ
 
 import asyncio
 import signal
-import sys
-import time
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncIterable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from msgspec import Struct
 
-from fairlead.agents.node.machine import NodeMachine, Round
-from fairlead.agents.node.staleness import stale_flows
+from fairlead.agents.node.flows import FlowCleaning
+from fairlead.agents.node.lines import log
+from fairlead.agents.node.objects import ServiceObjects
+from fairlead.agents.node.services import ServicePart, ServiceSettings
+from fairlead.agents.node.tables import Feed, Part, Table
+from fairlead.agents.node.upkeep import Upkeep, Work
 from fairlead.drivers.collection import collection_paused, settle_memory
-from fairlead.drivers.errors import FairleadError
 from fairlead.drivers.kubeapi import ApiError, Change, HttpTransport, KubeClient
-from fairlead.drivers.netlink.conntrack import ConntrackSocket
 from fairlead.drivers.netlink.nftables import NftError, NftSocket, open_nft_socket
-from fairlead.kube.core import Node, Service
-from fairlead.kube.discovery import EndpointSliceOutline
 from fairlead.model import Finding
-from fairlead.net import Family, Prefix, parse_prefix
-from fairlead.nft.transactions import Transaction
-from fairlead.render.service_layout import TABLE
-from fairlead.render.services import ServiceRows
-
-_RETRY_SECONDS = 1.0
-T = TypeVar("T", Service, EndpointSliceOutline, Node)
+from fairlead.net import Prefix
 
 
 class NodeAgentConfig(Struct, frozen=True, kw_only=True):
@@ -43,7 +35,7 @@ class NodeAgentConfig(Struct, frozen=True, kw_only=True):
     node: str
     kubeconfig: Path
     pod_prefixes: tuple[Prefix, ...] = ()
-    service_prefix: Prefix | None = None
+    service_prefixes: tuple[Prefix, ...] = ()
 
 
 async def main(config: NodeAgentConfig) -> None:
@@ -64,144 +56,87 @@ async def main(config: NodeAgentConfig) -> None:
 
 
 class NodeAgent:
-    """One node's service proxy: follows three kinds, and keeps the kernel at what they mean."""
+    """One node's agent: follows what its parts ask for, and keeps the kernel at what they mean."""
 
     def __init__(self, config: NodeAgentConfig, client: KubeClient, nft: NftSocket) -> None:
-        self._config = config
         self._client = client
-        self._nft = nft
-        self._machine = NodeMachine(config.node)
-        self._rows: ServiceRows | None = None
-        self._pod_prefixes = config.pod_prefixes
         self._news = asyncio.Event()
         self._told: set[Finding] = set()
-        self._conntrack: ConntrackSocket | None = None
-        self._complaints: set[str] = set()
+        self._settled = False
+        objects = ServiceObjects(config.node)
+        settings = ServiceSettings(pod_prefixes=config.pod_prefixes, service_prefixes=config.service_prefixes)
+        self._parts: Sequence[Part] = (ServicePart(objects, settings, FlowCleaning().forget),)
+        self._upkeeps = [Upkeep(table, nft, self) for part in self._parts for table in part.tables()]
 
     async def run(self) -> None:
         """Follow and program for ever."""
-        client, machine = self._client, self._machine
-        services = client.reflect(Service, labels="!service.kubernetes.io/service-proxy-name", told=_tell)
-        slices = client.reflect(EndpointSliceOutline, labels="!service.kubernetes.io/headless", told=_tell)
-        nodes = client.reflect(Node, fields=f"metadata.name={self._config.node}", told=_tell)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow(services, machine.take_services))
-            tasks.create_task(self._follow(slices, machine.take_slices))
-            tasks.create_task(self._follow(nodes, self._take_nodes))
+            for feed, takers in _shared([feed for part in self._parts for feed in part.feeds()]):
+                changes = self._client.reflect(feed.cls, labels=feed.labels, fields=feed.fields, told=_tell)
+                tasks.create_task(self._follow(changes, takers))
             tasks.create_task(self._program())
 
-    async def _follow(self, changes: AsyncIterable[Change[T]], take: Callable[[Change[T]], None]) -> None:
+    async def _follow(self, changes: AsyncIterable[Change[Any]], takers: list[Callable[[Change[Any]], None]]) -> None:
         async for change in changes:
             with collection_paused():
-                take(change)
+                for take in takers:
+                    take(change)
             del change  # a list of everything is large, and the next change may be long in coming
             self._news.set()
 
-    def _take_nodes(self, change: Change[Node]) -> None:
-        self._machine.take_nodes(change)
-        cidrs = self._machine.pod_cidrs
-        if self._config.pod_prefixes or not cidrs:
-            return
-        prefixes = tuple(parse_prefix(cidr) for cidr in cidrs)
-        if prefixes != self._pod_prefixes:
-            self._pod_prefixes = prefixes
-            self._rows = None  # the constant rules name the prefixes: compare the whole table anew
-
     async def _program(self) -> None:
         """Take everything that is queued, then do one round, without a pause, so that a change is followed at once."""
+        loop = asyncio.get_running_loop()
+        alarm = loop.call_soon(self._news.set)
         while True:
             await self._news.wait()
             self._news.clear()
             await asyncio.sleep(0)  # let the watches hand over what already lies in their buffers
-            if not self._machine.synced or (self._rows is not None and not self._machine.pending):
-                continue
-            first = self._rows is None
-            try:
-                with collection_paused():
-                    self._round()
-                    if first:
-                        settle_memory()
-            except NftError as error:
-                log(event="refused", error=str(error))
-                await self._recover()
+            with collection_paused():
+                for upkeep in self._upkeeps:
+                    upkeep.attend(loop.time())
+            alarm.cancel()
+            times = [when for upkeep in self._upkeeps if (when := upkeep.next_time()) is not None]
+            if times:
+                alarm = loop.call_at(min(times), self._news.set)
 
-    def _round(self) -> None:
-        started = time.perf_counter()
-        found = self._machine.round()
-        transaction = self._begin() if self._rows is None else self._rows.replace(found.changes)
-        rendered = time.perf_counter()
-        if transaction:
-            self._nft.apply(transaction)
-        done = time.perf_counter()
-        self._forget_stale(found)
-        for finding in found.findings:
+    def programmed(self, table: Table, work: Work) -> None:
+        """Say what was done, unless it was nothing."""
+        if work.outcome.transaction:
+            log(
+                event="recovered" if work.reason in ("refused", "isolate") else "programmed",
+                table=table.label,
+                **({"reason": work.reason} if work.reason else {}),
+                objects=work.outcome.objects,
+                changes=work.outcome.changes,
+                total=work.outcome.total,
+                python_ms=f"{work.python * 1000:.2f}",
+                kernel_ms=f"{work.kernel * 1000:.2f}",
+            )
+        if not self._settled:
+            self._settled = True
+            settle_memory()
+
+    def refused(self, table: Table, error: NftError) -> None:
+        """Nothing yet: the upkeep says it."""
+
+    def found(self, findings: tuple[Finding, ...]) -> None:
+        """Tell each finding once."""
+        for finding in findings:
             if finding not in self._told:
                 self._told.add(finding)
                 origin, severity = str(finding.origin), finding.severity.value
                 log(event="finding", severity=severity, object=origin, message=finding.message, remedy=finding.remedy)
-        if transaction:
-            log(
-                event="programmed",
-                services=found.services,
-                frontends=len(found.changes),
-                total=len(self._machine.frontends()),
-                python_ms=f"{(rendered - started) * 1000:.2f}",
-                kernel_ms=f"{(done - rendered) * 1000:.2f}",
-            )
 
-    def _forget_stale(self, found: Round) -> None:
-        """End UDP flows that lead to endpoints which are gone; rows come first, so that new flows are right."""
-        if not found.udp:
-            return
-        try:
-            self._conntrack = self._conntrack or ConntrackSocket()
-            stale = stale_flows(found.udp, self._conntrack.udp_flows(Family.IPV4))
-            if stale:
-                log(event="forgot", flows=self._conntrack.forget(stale, Family.IPV4))
-        except FairleadError as error:
-            if self._conntrack is not None:
-                self._conntrack.close()
-                self._conntrack = None
-            if str(error) not in self._complaints:
-                self._complaints.add(str(error))
-                log(event="conntrack", error=str(error))
 
-    def _begin(self) -> Transaction:
-        """The transaction from what the kernel holds, perhaps of an earlier life, to every frontend there is."""
-        rows = self._rows = ServiceRows(Family.IPV4, self._pod_prefixes, self._config.service_prefix)
-        bare, everything = rows.base(), rows.replace(self._machine.frontends())
-        listed = self._nft.list_table(everything.family, TABLE)
-        if listed is not None:
-            return rows.adopt(listed)
-        self._nft.apply(bare)
-        return everything
-
-    async def _recover(self) -> None:
-        """Read the kernel's state again and apply the difference until it is taken; rows in place stay in place."""
-        rows = self._rows
-        assert rows is not None
-        family = rows.replace({}).family
-        while True:
-            try:
-                self._nft.apply(rows.adopt(self._nft.list_table(family, TABLE)))
-            except FairleadError as error:
-                log(event="refused", error=str(error), again_in=f"{_RETRY_SECONDS}s")
-                await asyncio.sleep(_RETRY_SECONDS)
-            else:
-                log(event="recovered", total=len(self._machine.frontends()))
-                return
+def _shared(feeds: list[Feed[Any]]) -> list[tuple[Feed[Any], list[Callable[[Change[Any]], None]]]]:
+    """Feeds of the same objects as one, with everybody who takes them."""
+    found: dict[tuple[object, str, str], tuple[Feed[Any], list[Callable[[Change[Any]], None]]]] = {}
+    for feed in feeds:
+        _, takers = found.setdefault((feed.cls, feed.labels, feed.fields), (feed, []))
+        takers.append(feed.take)
+    return list(found.values())
 
 
 def _tell(error: ApiError) -> None:
     log(event="waiting", error=str(error))
-
-
-def log(**words: object) -> None:
-    """One canonical line on standard error."""
-    sys.stderr.write(" ".join(f"{key}={_quoted(value)}" for key, value in words.items()) + "\n")
-    sys.stderr.flush()
-
-
-def _quoted(value: object) -> str:
-    text = str(value)
-    return f'"{text}"' if " " in text or not text else text

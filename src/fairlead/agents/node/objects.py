@@ -1,0 +1,155 @@
+"""What the agent knows of the world: Services, the endpoints of their slices, and its own Node.
+
+Comes in: changes. Goes out: objects by key, and to every listener the keys that changed. One store serves the machines
+of both address families. Refuses to know what any of it means.
+"""
+
+from collections.abc import Iterator
+from typing import Protocol, TypeAlias
+
+from fairlead.compile.endpoints import SliceEndpoints, compile_slice
+from fairlead.compile.services import NodeFacts
+from fairlead.drivers.kubeapi import Applied, Change, Deleted, Replaced
+from fairlead.kube.core import Node, Service
+from fairlead.kube.discovery import SERVICE_NAME_LABEL, EndpointSlice, EndpointSliceOutline
+from fairlead.net import Address, Family, Prefix, parse_address, parse_prefix
+
+Key: TypeAlias = tuple[str, str]
+"""Namespace and name."""
+
+
+class Listener(Protocol):
+    """Who wants to know which services must be looked at again."""
+
+    def touch(self, key: Key, family: Family | None) -> None:
+        """Service `key` or a slice of it changed, the slice being of `family`; None is for both."""
+        ...
+
+    def touch_node(self) -> None:
+        """What is known of the own Node changed."""
+        ...
+
+
+class ServiceObjects:
+    """The Services, slices and own Node as last heard of."""
+
+    def __init__(self, node: str) -> None:
+        self.facts = NodeFacts(node, ())
+        self.pod_prefixes: tuple[Prefix, ...] = ()
+        """Where the addresses of the node's pods come from, as the Node object says; empty until it does."""
+        self.node: Node | None = None
+        self.services: dict[Key, Service] = {}
+        self._slices: dict[Key, SliceEndpoints] = {}
+        self._slices_of: dict[Key, dict[str, SliceEndpoints]] = {}
+        self._listeners: list[Listener] = []
+        self._unsynced = {"Service", "EndpointSlice", "Node"}
+
+    @property
+    def synced(self) -> bool:
+        """Whether every kind was listed once."""
+        return not self._unsynced
+
+    @property
+    def families(self) -> frozenset[Family]:
+        """The families of the Node's addresses and pods; empty while nothing is known."""
+        found = {address.family for address in self.facts.addresses} | {each.family for each in self.pod_prefixes}
+        return frozenset(found)
+
+    def listen(self, listener: Listener) -> None:
+        """Tell `listener` of every change from now on."""
+        self._listeners.append(listener)
+
+    def slices_of(self, key: Key) -> tuple[SliceEndpoints, ...]:
+        """The slices of a service."""
+        return tuple(self._slices_of.get(key, {}).values())
+
+    def slices(self) -> Iterator[tuple[Key, SliceEndpoints]]:
+        """Every slice, by its own namespace and name."""
+        return iter(self._slices.items())
+
+    def take_services(self, change: Change[Service]) -> None:
+        """Note a change of Services."""
+        match change:
+            case Replaced(items):
+                self._unsynced.discard("Service")
+                before = self.services
+                self.services = {(item.metadata.namespace, item.metadata.name): item for item in items}
+                for key, item in self.services.items():
+                    if before.pop(key, None) != item:
+                        self._touch(key)
+                for key in before:
+                    self._touch(key)
+            case Applied(item):
+                key = item.metadata.namespace, item.metadata.name
+                self.services[key] = item
+                self._touch(key)
+            case Deleted(item):
+                key = item.metadata.namespace, item.metadata.name
+                if self.services.pop(key, None) is not None:
+                    self._touch(key)
+
+    def take_slices(self, change: Change[EndpointSlice] | Change[EndpointSliceOutline]) -> None:
+        """Note a change of EndpointSlices."""
+        match change:
+            case Replaced(items):
+                self._unsynced.discard("EndpointSlice")
+                gone = self._slices.keys() - {(item.metadata.namespace, item.metadata.name) for item in items}
+                for key in gone:
+                    self._drop_slice(key)
+                for item in items:
+                    self._put_slice(item)
+            case Applied(item):
+                self._put_slice(item)
+            case Deleted(item):
+                self._drop_slice((item.metadata.namespace, item.metadata.name))
+
+    def take_nodes(self, change: Change[Node]) -> None:
+        """Note a change of the own Node. One that is deleted leaves behind what it said: the traffic goes on."""
+        match change:
+            case Replaced(items):
+                self._unsynced.discard("Node")
+                node = next((item for item in items if item.metadata.name == self.facts.name), None)
+            case Applied(item):
+                node = item if item.metadata.name == self.facts.name else self.node
+            case Deleted(item):
+                node = None if item.metadata.name == self.facts.name else self.node
+        self.node = node
+        if node is None:
+            return
+        self.pod_prefixes = tuple(map(parse_prefix, node.spec.pod_cidrs)) or self.pod_prefixes
+        primary: dict[Family, Address] = {}
+        for address in (parse_address(a.address) for a in node.status.addresses if a.type == "InternalIP"):
+            primary.setdefault(address.family, address)
+        facts = NodeFacts(self.facts.name, tuple(primary.values()))
+        if facts != self.facts:
+            self.facts = facts
+            for listener in self._listeners:
+                listener.touch_node()
+
+    def _touch(self, key: Key, family: Family | None = None) -> None:
+        for listener in self._listeners:
+            listener.touch(key, family)
+
+    def _put_slice(self, piece: EndpointSlice | EndpointSliceOutline) -> None:
+        key = piece.metadata.namespace, piece.metadata.name
+        compiled = compile_slice(piece, self.facts.name)
+        old = self._slices.get(key)
+        if old == compiled:
+            return
+        if old is not None and (old.service != compiled.service or old.family is not compiled.family):
+            self._drop_slice(key)
+        self._slices[key] = compiled
+        service = piece.metadata.namespace, piece.metadata.labels.get(SERVICE_NAME_LABEL, "")
+        self._slices_of.setdefault(service, {})[piece.metadata.name] = compiled
+        self._touch(service, compiled.family)
+
+    def _drop_slice(self, key: Key) -> None:
+        old = self._slices.pop(key, None)
+        if old is None:
+            return
+        service = key[0], old.service
+        pieces = self._slices_of[service]
+        del pieces[key[1]]
+        if not pieces:
+            del self._slices_of[service]
+        self._touch(service, old.family)
