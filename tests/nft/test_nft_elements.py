@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from fairlead.nft.attributes import iter_attributes, name, nest, parse_attributes
 from fairlead.nft.decode import Listed, parse_elements, parse_listed
-from fairlead.nft.encode import encode_elements, encode_keys, encode_transaction
+from fairlead.nft.elements import encode_elements, encode_keys
+from fairlead.nft.encode import encode_transaction
 from fairlead.nft.fields import DESTINATION_IPV4, DESTINATION_PORT, L4PROTO, RANDOM_CHOICE
 from fairlead.nft.messages import MessageType
 from fairlead.nft.objects import AnySet, Element, Map, Set, TableFamily, VerdictMap

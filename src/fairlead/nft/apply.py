@@ -1,7 +1,8 @@
 """What the kernel makes of a transaction, on a table held as a value.
 
 Comes in: a table's contents, or None where there is no table, and a transaction. Goes out: the contents after it.
-Refuses what the kernel refuses, and then leaves the table as it was; only loops of chains it does not look for.
+Refuses what the kernel refuses, and then leaves the table as it was; only loops of chains it does not look for, nor for
+ranges that overlap. It holds no rows of sets whose rows come by rules or go by time.
 """
 
 import errno
@@ -10,7 +11,7 @@ from typing import assert_never
 from fairlead.nft.expressions import Decide, Expression, Lookup, LookupValue, LookupVerdict
 from fairlead.nft.objects import AnySet, Element, Rule
 from fairlead.nft.shapes import shape_of
-from fairlead.nft.tables import ChainContents, SetContents, TableContents
+from fairlead.nft.tables import ChainContents, SetContents, TableContents, row_key
 from fairlead.nft.transactions import (
     AddChain,
     AddElements,
@@ -99,15 +100,19 @@ def _apply(table: TableContents, command: Command) -> None:
 
 def _apply_rows(table: TableContents, command: AddElements | DeleteElements | ReplaceElements) -> None:
     rows = _rows(table, command.set, command)
+    if table.sets[command.set.name].shape.is_state:
+        return
     if not isinstance(command, AddElements):
         for element in command.elements:
-            _require(element.key in rows, errno.ENOENT, command)
-            del rows[element.key]
+            key = row_key(command.set, element)
+            _require(key in rows, errno.ENOENT, command)
+            del rows[key]
     if not isinstance(command, DeleteElements):
         for element in command.elements:
             _check_value(table, element, command)
-            _require(rows.get(element.key, element.value) == element.value, errno.EEXIST, command)
-            rows[element.key] = element.value
+            key = row_key(command.set, element)
+            _require(rows.get(key, element.value) == element.value, errno.EEXIST, command)
+            rows[key] = element.value
 
 
 def _rows(table: TableContents, target: AnySet, command: Command) -> dict[bytes, bytes | Verdict | None]:

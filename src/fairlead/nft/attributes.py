@@ -11,8 +11,14 @@ NESTED = 0x8000
 _KIND_MASK = 0x3FFF
 _HEADER = Layout("=HH")
 _BIG_U32 = Layout(">I")
+_BIG_U64 = Layout(">Q")
 MESSAGE_HEADER = Layout("=IHHIIBBH")
 """`struct nlmsghdr` and `struct nfgenmsg`: length, type, flags, sequence, port, family, version, resource."""
+
+
+def padded(length: int) -> int:
+    """Return the bytes a value of `length` takes with its padding: those of an attribute, and of registers too."""
+    return (length + 3) & ~3
 
 
 def attribute(kind: int, value: bytes) -> bytes:
@@ -28,6 +34,11 @@ def nest(kind: int, value: bytes) -> bytes:
 def number(kind: int, value: int) -> bytes:
     """Return an attribute holding 32 bits in network order; negative numbers as two's complement."""
     return _HEADER.pack(8, kind) + _BIG_U32.pack(value & 0xFFFFFFFF)
+
+
+def long_number(kind: int, value: int) -> bytes:
+    """Return an attribute holding 64 bits in network order."""
+    return _HEADER.pack(12, kind) + _BIG_U64.pack(value)
 
 
 def name(kind: int, value: str) -> bytes:
@@ -54,6 +65,11 @@ def parse_attributes(buffer: bytes, start: int = 0, end: int | None = None) -> d
     """Return the values of attributes by kind; of doubles the last one stays."""
     stop = len(buffer) if end is None else end
     return {kind: buffer[first:last] for kind, first, last in iter_attributes(buffer, start, stop)}
+
+
+def parse_list(value: bytes) -> list[bytes]:
+    """Return the values of a list's elements in order, whatever their kinds."""
+    return [value[first:last] for _, first, last in iter_attributes(value, 0, len(value))]
 
 
 def parse_number(value: bytes) -> int:

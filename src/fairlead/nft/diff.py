@@ -1,13 +1,15 @@
 """Two states of a table to the commands between them.
 
 Comes in: what the kernel lists and what should be there. Goes out: commands, empty when both are equal. Refuses to know
-what the rows mean.
+what the rows mean. Rows that rules add, or that time takes away, are state: they are neither compared nor touched.
 """
 
 from collections.abc import Iterator, Sequence
 
+from fairlead.nft.intervals import split_range
 from fairlead.nft.objects import AnySet, Element
-from fairlead.nft.tables import ChainContents, Rows, TableContents
+from fairlead.nft.shapes import shape_of
+from fairlead.nft.tables import ChainContents, Rows, TableContents, Value
 from fairlead.nft.transactions import (
     AddChain,
     AddElements,
@@ -82,14 +84,14 @@ def _mend_chains(current: dict[str, ChainContents], desired: dict[str, ChainCont
 def _mend_rows(target: AnySet, current: TableContents, desired: TableContents) -> Iterator[Command]:
     want = desired.sets[target.name].rows or {}
     have: Rows | None = current.sets[target.name].rows if target.name in current.sets else {}
-    if have == want:
+    if have == want or shape_of(target).is_state:
         return
     if have is None:
         yield FlushSet(target.name)
         have = {}
-    surplus = [Element(key) for key in have if key not in want]
-    missing = [Element(key, value) for key, value in want.items() if key not in have]
-    wrong = [Element(key, value) for key, value in want.items() if key in have and have[key] != value]
+    surplus = [_element(target, key) for key in have if key not in want]
+    missing = [_element(target, key, value) for key, value in want.items() if key not in have]
+    wrong = [_element(target, key, value) for key, value in want.items() if key in have and have[key] != value]
     if surplus:
         yield DeleteElements(target, surplus)
     if wrong:
@@ -98,8 +100,15 @@ def _mend_rows(target: AnySet, current: TableContents, desired: TableContents) -
         yield AddElements(target, missing)
 
 
+def _element(target: AnySet, key: bytes, value: Value = None) -> Element:
+    if not target.interval:
+        return Element(key, value)
+    first, last = split_range(key)
+    return Element(first, value, last)
+
+
 def _add_rows(sets: Sequence[AnySet], desired: TableContents) -> Iterator[Command]:
     for target in sets:
         rows = desired.sets[target.name].rows
         if rows:
-            yield AddElements(target, [Element(key, value) for key, value in rows.items()])
+            yield AddElements(target, [_element(target, key, value) for key, value in rows.items()])

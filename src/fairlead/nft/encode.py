@@ -1,19 +1,18 @@
 """Transactions to netlink messages (kernel `net/netfilter/nf_tables_api.c`).
 
 Comes in: a transaction. Goes out: messages in order, without sequence numbers and without the batch around them, which
-belong to the socket. Elements take the fast way: a row is joined from templates, so that a million take under a second.
+belong to the socket.
 """
 
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
-from itertools import chain
-from typing import Protocol, assert_never, cast
+from collections.abc import Iterator
+from typing import assert_never
 
 from msgspec import Struct
 
-from fairlead.nft.attributes import header, name, nest, number
+from fairlead.nft.attributes import name, nest, number
+from fairlead.nft.elements import cut_elements, encode_elements, encode_keys
 from fairlead.nft.messages import MessageType
-from fairlead.nft.objects import AnySet, Chain, Element, Map, Rule, VerdictMap, key_length, value_length
+from fairlead.nft.objects import Chain, Rule
 from fairlead.nft.shapes import encode_shape, shape_of
 from fairlead.nft.transactions import (
     AddChain,
@@ -32,13 +31,9 @@ from fairlead.nft.transactions import (
     ReplaceElements,
     Transaction,
 )
-from fairlead.nft.verdicts import Verdict
-from fairlead.nft.wire_expressions import encode_expressions, encode_verdict
+from fairlead.nft.wire_expressions import encode_expressions
 
 CREATE, APPEND = 0x400, 0x800
-_NESTED = 0x8000
-_ELEMENTS_LIMIT = 65000
-"""An attribute's length has 16 bits, so one message holds this much of elements."""
 
 
 class Message(Struct, frozen=True, gc=False):
@@ -54,15 +49,6 @@ class Message(Struct, frozen=True, gc=False):
     bound: bool = False
 
 
-class _ValueRow(Protocol):
-    """An element of a map, whose value is always bytes."""
-
-    @property
-    def key(self) -> bytes: ...
-    @property
-    def value(self) -> bytes: ...
-
-
 def encode_transaction(transaction: Transaction) -> Iterator[Message]:
     """Yield the messages of a transaction in order."""
     table = name(1, transaction.table)
@@ -74,15 +60,15 @@ def _encode_command(table: bytes, index: int, command: Command) -> Iterator[Mess
     match command:
         case AddElements(target, elements):
             head = table + name(2, target.name)
-            for part in _parts(target, elements):
+            for part in cut_elements(target, elements):
                 yield Message(MessageType.NEW_ELEMENT, CREATE, head + nest(3, encode_elements(target, part)), index)
         case DeleteElements(target, elements):
             head = table + name(2, target.name)
-            for part in _parts(target, elements):
+            for part in cut_elements(target, elements):
                 yield Message(MessageType.DELETE_ELEMENT, 0, head + nest(3, encode_keys(target, part)), index)
         case ReplaceElements(target, elements):
             head = table + name(2, target.name)
-            for part in _parts(target, elements):
+            for part in cut_elements(target, elements):
                 yield Message(MessageType.DELETE_ELEMENT, 0, head + nest(3, encode_keys(target, part)), index)
                 body = head + nest(3, encode_elements(target, part))
                 yield Message(MessageType.NEW_ELEMENT, CREATE, body, index, True)
@@ -123,65 +109,3 @@ def encode_chain(added: Chain) -> bytes:
 def encode_rule(holder: str, rule: Rule) -> bytes:
     """Return the attributes of a rule after its table."""
     return name(2, holder) + nest(4, encode_expressions(rule.expressions))
-
-
-def encode_elements(target: AnySet, elements: Sequence[Element]) -> bytes:
-    """Return the list of elements with their values. They must all be elements of `target`."""
-    match target:
-        case Map():
-            head, middle = _templates(key_length(target), value_length(target))
-            rows = cast("Sequence[_ValueRow]", elements)
-            return b"".join([head + row.key + middle + row.value for row in rows])
-        case VerdictMap():
-            return b"".join(_verdict_elements(key_length(target), elements))
-        case _:
-            return encode_keys(target, elements)
-
-
-def encode_keys(target: AnySet, elements: Sequence[Element]) -> bytes:
-    """Return the list of elements with nothing but their keys, which is all a deletion needs."""
-    head = _key_header(key_length(target), 0)
-    return b"".join([head + element.key for element in elements])
-
-
-@lru_cache(maxsize=64)
-def _key_header(key: int, value: int) -> bytes:
-    """Return what stands before a key: the element, its key, the key's value. `value` counts all that follows it."""
-    return header(1 | _NESTED, 8 + key + value) + header(1 | _NESTED, 4 + key) + header(1, key)
-
-
-@lru_cache(maxsize=64)
-def _templates(key: int, value: int) -> tuple[bytes, bytes]:
-    """Return what stands before a map element's key, and between its key and its value."""
-    return _key_header(key, 8 + value), header(2 | _NESTED, 4 + value) + header(1, value)
-
-
-def _verdict_elements(key: int, elements: Sequence[Element]) -> Iterator[bytes]:
-    encoded: dict[Verdict | bytes | None, tuple[bytes, bytes]] = {}
-    for element in elements:
-        template = encoded.get(element.value)
-        if template is None:
-            assert isinstance(element.value, Verdict), f"{element} is no element of a verdict map"
-            data = nest(2, encode_verdict(element.value))
-            template = encoded[element.value] = (_key_header(key, len(data)), data)
-        yield template[0] + element.key + template[1]
-
-
-def _parts(target: AnySet, elements: Sequence[Element]) -> Iterator[Sequence[Element]]:
-    """Cut elements into as many as fit in one message each."""
-    longest = 12 + key_length(target)
-    match target:
-        case Map():
-            longest += 8 + value_length(target)
-        case VerdictMap():
-            names = chain((0,), (len(e.value.chain) for e in elements if isinstance(e.value, Verdict)))
-            longest += 28 + max(names)
-        case _:
-            pass
-    step = _ELEMENTS_LIMIT // longest
-    if len(elements) <= step:
-        if elements:
-            yield elements
-        return
-    for start in range(0, len(elements), step):
-        yield elements[start : start + step]

@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from fairlead.net import Address, Family, Port
+from fairlead.nft.attributes import padded
 from fairlead.nft.expressions import (
     Bitwise,
     Cmp,
@@ -41,6 +42,7 @@ from fairlead.nft.expressions import (
     Payload,
     Reject,
 )
+from fairlead.nft.intervals import find_range
 from fairlead.nft.objects import Rule
 from fairlead.nft.tables import SetContents
 from fairlead.nft.verdicts import ACCEPT, DROP, Verdict
@@ -191,10 +193,10 @@ class Run:
         held = self._sets.get(name)
         if held is None or held.rows is None:
             raise UnknownError(f"the rows of the set {name} are not known")
-        if held.shape.flags & _INTERVAL:
-            raise UnknownError(f"the set {name} holds intervals")
-        key = self._get(register, held.shape.key_length)
-        looked = Looked(name, key, key in held.rows, held.rows.get(key))
+        key = self._get(register, padded(held.shape.key_length))
+        widths = [padded(length) for length in held.shape.fields]
+        row = find_range(held.rows, key, widths) if held.shape.has_intervals else key
+        looked = Looked(name, key, row in held.rows, held.rows.get(row) if row else None)
         self.looked.append(looked)
         return looked
 
@@ -235,7 +237,6 @@ class Run:
 
 
 _ENDED = Rested(matched=False)
-_INTERVAL = 4
 
 
 def _host(value: int) -> bytes:

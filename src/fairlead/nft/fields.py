@@ -59,6 +59,9 @@ class Field(Struct, frozen=True):
                 return f"{int.from_bytes(value, sys.byteorder):#010x}"
 
 
+_HOST_ORDER = {Datatype.INTEGER, Datatype.MARK}
+
+
 def udata(kind: int, value: bytes) -> bytes:
     """Return one record of nft's user data: a byte of kind, a byte of length, the value (libnftnl `udata.h`)."""
     return bytes((kind, len(value))) + value
@@ -80,6 +83,7 @@ def _payload(spelling: str, datatype: Datatype, length: int, *, header: int, mem
     return Field(spelling, datatype, length, udata_number(_EXPRESSION, _PAYLOAD) + udata(_DETAIL, detail))
 
 
+SOURCE_PORT = _payload("th sport", Datatype.INET_SERVICE, 2, header=_TRANSPORT, member=1)
 SOURCE_IPV4 = _payload("ip saddr", Datatype.IPV4_ADDRESS, 4, header=_IPV4, member=11)
 DESTINATION_IPV4 = _payload("ip daddr", Datatype.IPV4_ADDRESS, 4, header=_IPV4, member=12)
 SOURCE_IPV6 = _payload("ip6 saddr", Datatype.IPV6_ADDRESS, 16, header=_IPV6, member=8)
@@ -110,6 +114,20 @@ def destination_address(family: Family) -> Field:
     return DESTINATION_IPV4 if family is Family.IPV4 else DESTINATION_IPV6
 
 
+def declared_length(fields: tuple[Field, ...]) -> int:
+    """Return the length a set is declared with: that of a single field, or of all registers of a concatenation."""
+    return fields[0].length if len(fields) == 1 else sum(field.width for field in fields)
+
+
+def byte_order(fields: tuple[Field, ...]) -> int:
+    """Return nft's note on the order of bytes: 1 the host's, 2 the network's, 0 that a concatenation has none."""
+    match fields:
+        case (single,):
+            return 1 if single.datatype in _HOST_ORDER else 2
+        case _:
+            return 0
+
+
 def concatenated_type(fields: tuple[Field, ...]) -> int:
     """Return the number nft stores for a concatenation: each datatype in six bits, the first one highest."""
     number = 0
@@ -134,3 +152,23 @@ def spell_concatenation(fields: tuple[Field, ...], packed: bytes) -> str:
         words.append(field.spell(packed[start : start + field.width]))
         start += field.width
     return " . ".join(words)
+
+
+def spell_ranges(fields: tuple[Field, ...], first: bytes, last: bytes) -> str:
+    """Return a range of keys as nft writes it: of a concatenation one in each field, a key where both ends are one."""
+    words: list[str] = []
+    start = 0
+    for field in fields:
+        low, high = (field.spell(packed[start : start + field.width]) for packed in (first, last))
+        words.append(low if low == high else f"{low}-{high}")
+        start += field.width
+    return " . ".join(words)
+
+
+def spell_milliseconds(milliseconds: int) -> str:
+    """Return a time as nft writes it: `1h30m`, `250ms`."""
+    words = ""
+    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
+        count, milliseconds = divmod(milliseconds, size)
+        words += f"{count}{unit}" if count else ""
+    return words or "0s"

@@ -80,14 +80,28 @@ class Rule(Struct, frozen=True):
     expressions: tuple[Expression, ...]
 
 
-class Set(Struct, frozen=True):
+class Traits(Struct, frozen=True, kw_only=True):
+    """What a set's rows may be besides single keys that stay until they are deleted (`enum nft_set_flags`).
+
+    `interval`: rows are ranges of keys; of a concatenation each field is a range of its own. `timeout`: rows expire, by
+    default after so many milliseconds, and at 0 after what each row says. `dynamic`: rules add rows. `size`: how many
+    rows there may be, 0 for any number, which a dynamic set cannot have: rules stop adding where it is full.
+    """
+
+    interval: bool = False
+    timeout: int | None = None
+    dynamic: bool = False
+    size: int = 0
+
+
+class Set(Traits, frozen=True):
     """A named set of keys."""
 
     name: str
     key: tuple[Field, ...]
 
 
-class Map(Struct, frozen=True):
+class Map(Traits, frozen=True):
     """A named map from keys to values that a rule reads into registers."""
 
     name: str
@@ -95,7 +109,7 @@ class Map(Struct, frozen=True):
     value: tuple[Field, ...]
 
 
-class VerdictMap(Struct, frozen=True):
+class VerdictMap(Traits, frozen=True):
     """A named map from keys to verdicts."""
 
     name: str
@@ -106,19 +120,25 @@ AnySet = Set | Map | VerdictMap
 
 
 class Element(Struct, frozen=True, gc=False):
-    """One row: the packed key, and the packed value of a map, the verdict of a verdict map, or nothing in a set."""
+    """One row: the packed key, and the packed value of a map, the verdict of a verdict map, or nothing in a set.
+
+    In a set of intervals `end` is the last key of the range, in each field of a concatenation, and None is `key` alone.
+    `timeout` is in milliseconds, for sets whose rows expire; None is the set's own.
+    """
 
     key: bytes
     value: bytes | Verdict | None = None
+    end: bytes | None = None
+    timeout: int | None = None
 
 
 def key_length(target: AnySet) -> int:
-    """Return the length of a packed key, in bytes."""
+    """Return the length of a packed key, in bytes: whole registers."""
     return _width(target.key)
 
 
 def value_length(target: Map) -> int:
-    """Return the length of a packed value, in bytes."""
+    """Return the length of a packed value, in bytes: whole registers."""
     return _width(target.value)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct, field
 
+from fairlead.nft.intervals import join_range
 from fairlead.nft.objects import AnySet, Chain, Element, Rule, TableFamily
 from fairlead.nft.shapes import SetShape, shape_of
 from fairlead.nft.verdicts import Verdict
@@ -24,7 +25,10 @@ class ChainContents(Struct):
 
 
 class SetContents(Struct):
-    """A set's shape and its rows by key; `rows` is None where a listing left them out for being too many."""
+    """A set's shape and its rows by key; of intervals by the first and the last key of a range, joined.
+
+    `rows` is None where a listing left them out for being too many, and empty where they are state.
+    """
 
     shape: SetShape
     rows: Rows | None = field(default_factory=dict[bytes, Value])
@@ -32,7 +36,12 @@ class SetContents(Struct):
     @staticmethod
     def of(target: AnySet, elements: Sequence[Element] = ()) -> "SetContents":
         """Return a set with these elements."""
-        return SetContents(shape_of(target), {element.key: element.value for element in elements})
+        return SetContents(shape_of(target), {row_key(target, element): element.value for element in elements})
+
+
+def row_key(target: AnySet, element: Element) -> bytes:
+    """Return the key an element's row has in the contents of a set."""
+    return join_range(element.key, element.end) if target.interval else element.key
 
 
 class TableContents(Struct):

@@ -7,7 +7,7 @@ kinds and the rules of our own rendering can be written; ForeignError says what 
 from collections.abc import Iterator, Sequence
 from typing import assert_never
 
-from fairlead.nft.fields import spell_concatenation
+from fairlead.nft.fields import spell_concatenation, spell_milliseconds, spell_ranges
 from fairlead.nft.objects import AnySet, Chain, Element, Map, Set
 from fairlead.nft.rule_text import spell_rule
 from fairlead.nft.transactions import (
@@ -54,7 +54,8 @@ def _lines(table: str, command: Command, sets: dict[str, AnySet]) -> Iterator[st
         case InsertRule(chain, rule):
             yield f"insert rule {table} {chain} {spell_rule(rule, sets)}"
         case AddSet(target):
-            yield f"add {_kind(target)} {table} {target.name} {{ typeof {_spell_type(target)}; }}"
+            described = f"typeof {_spell_type(target)};{_spell_traits(target)}"
+            yield f"add {_kind(target)} {table} {target.name} {{ {described} }}"
         case DeleteSet(name):
             yield f"delete {_kind(sets[name])} {table} {name}"
         case FlushSet(name):
@@ -90,17 +91,34 @@ def _spell_type(target: AnySet) -> str:
     return f"{key} : {value}"
 
 
+def _spell_traits(target: AnySet) -> str:
+    named = (("interval", target.interval), ("timeout", target.timeout is not None), ("dynamic", target.dynamic))
+    flags = ",".join(name for name, given in named if given)
+    words = f" flags {flags};" if flags else ""
+    words += f" timeout {spell_milliseconds(target.timeout)};" if target.timeout else ""
+    return words + (f" size {target.size};" if target.size else "")
+
+
 def _spell_keys(target: AnySet, elements: Sequence[Element]) -> str:
-    return ", ".join(spell_concatenation(target.key, element.key) for element in elements)
+    return ", ".join(spell_key(target, element) for element in elements)
 
 
 def _spell_elements(target: AnySet, elements: Sequence[Element]) -> str:
     return ", ".join(spell_element(target, element) for element in elements)
 
 
+def spell_key(target: AnySet, element: Element) -> str:
+    """Return the key of an element, in a set of intervals with its last one."""
+    if element.end is None:
+        return spell_concatenation(target.key, element.key)
+    return spell_ranges(target.key, element.key, element.end)
+
+
 def spell_element(target: AnySet, element: Element) -> str:
-    """Return one element as nft writes it: the key, and in a map a colon and the value."""
-    key = spell_concatenation(target.key, element.key)
+    """Return one element as nft writes it: the key, how long it stays, and in a map a colon and the value."""
+    key = spell_key(target, element)
+    if element.timeout is not None:
+        key += f" timeout {spell_milliseconds(element.timeout)}"
     match element.value:
         case None:
             return key

@@ -17,6 +17,7 @@ from fairlead.nft.attributes import MESSAGE_HEADER
 from fairlead.nft.attributes import name as encode_name
 from fairlead.nft.decode import (
     Listed,
+    join_elements,
     parse_chain,
     parse_elements,
     parse_generation,
@@ -103,9 +104,9 @@ class NftSocket:
         """Return a table with all it holds, or None where there is none, as it was at one moment.
 
         Somebody else's expressions, sets and chains are in it too. The kernel starts over for each 32 KiB of a set it
-        lists, so of sets with more than `most_rows` rows only the shape is returned: making them anew is quicker. Of
-        sets with intervals or timeouts, which we do not make, it is the shape alone too. Raises NftError, also when
-        the ruleset changes faster than it can be listed.
+        lists, so of sets with more than `most_rows` rows only the shape is returned: making them anew is quicker. Rows
+        that rules add or time takes away are left out. Raises NftError, also when the ruleset changes faster than it
+        can be listed.
         """
         for attempt in range(_LIST_ATTEMPTS):
             if attempt:
@@ -140,8 +141,9 @@ class NftSocket:
             table.chains[holder].rules.append(rule)
         for listed in self._list(MessageType.GET_SET, family, name):
             shape, count = parse_set(listed)
-            small = shape.is_plain and (count is None or count <= most_rows)
-            table.sets[shape.name] = SetContents(shape, self._rows(family, name, shape, count) if small else None)
+            small = count is None or count <= most_rows
+            rows = {} if shape.is_state else self._rows(family, name, shape, count) if small else None
+            table.sets[shape.name] = SetContents(shape, rows)
         return table
 
     def _rows(self, family: TableFamily, name: str, shape: SetShape, count: int | None) -> Rows:
@@ -154,7 +156,7 @@ class NftSocket:
             raise _UnsteadyError
         if count is not None and len(rows) != count:
             raise _UnsteadyError
-        return rows
+        return join_elements(shape, rows)
 
     def _rows_once(self, family: TableFamily, name: str, shape: SetShape) -> Rows:
         rows: Rows = {}
