@@ -42,7 +42,7 @@ def a_machine(
     objects = ServiceObjects("node-1")
     machine = NodeMachine(objects)
     objects.take_services(Replaced(services))
-    objects.take_slices(Replaced(slices))
+    objects.take_slices(Replaced(tuple(map(objects.keep_slice, slices))))
     objects.take_nodes(Replaced((a_node("172.18.0.9", "another"), a_node())))
     return objects, machine
 
@@ -58,7 +58,7 @@ def test_nothing_is_programmed_before_all_three_kinds_were_listed() -> None:
     objects = ServiceObjects("node-1")
     machine = NodeMachine(objects)
     objects.take_services(Replaced((a_service("web", "10.96.0.1"),)))
-    objects.take_slices(Replaced((a_slice("web-1", "web", "10.244.1.2"),)))
+    objects.take_slices(Replaced((objects.keep_slice(a_slice("web-1", "web", "10.244.1.2")),)))
     assert not objects.synced
     assert not machine.pending
     objects.take_nodes(Replaced((a_node(),)))
@@ -74,7 +74,7 @@ def test_a_round_holds_only_what_the_events_touched() -> None:
         (a_slice("web-1", "web", "10.244.1.2"), a_slice("db-1", "db", "10.244.1.3")),
     )
     machine.round()
-    objects.take_slices(Applied(a_slice("web-1", "web", "10.244.1.2", "10.244.1.4")))
+    objects.take_slices(Applied(objects.keep_slice(a_slice("web-1", "web", "10.244.1.2", "10.244.1.4"))))
     found = machine.round()
     assert shown(found.changes) == {"10.96.0.1:80": ["10.244.1.2", "10.244.1.4"]}
     assert found.services == {("shop", "web")}
@@ -83,7 +83,7 @@ def test_a_round_holds_only_what_the_events_touched() -> None:
 def test_an_event_that_changes_no_endpoint_asks_for_nothing() -> None:
     objects, machine = a_machine((a_service("web", "10.96.0.1"),), (a_slice("web-1", "web", "10.244.1.2"),))
     machine.round()
-    objects.take_slices(Applied(a_slice("web-1", "web", "10.244.1.2")))
+    objects.take_slices(Applied(objects.keep_slice(a_slice("web-1", "web", "10.244.1.2"))))
     assert not machine.pending
 
 
@@ -100,7 +100,7 @@ def test_a_slice_that_moves_to_another_service_leaves_the_first() -> None:
         (a_service("web", "10.96.0.1"), a_service("db", "10.96.0.2")), (a_slice("s", "web", "10.244.1.2"),)
     )
     machine.round()
-    objects.take_slices(Applied(a_slice("s", "db", "10.244.1.2")))
+    objects.take_slices(Applied(objects.keep_slice(a_slice("s", "db", "10.244.1.2"))))
     assert shown(machine.round().changes) == {"10.96.0.1:80": [], "10.96.0.2:80": ["10.244.1.2"]}
 
 
@@ -180,10 +180,10 @@ def test_incremental_equals_full(rounds: str, events: list[object]) -> None:
                 objects.take_services(Deleted(item))
             case Applied(EndpointSlice() as item):
                 slices[item.metadata.name] = item
-                objects.take_slices(Applied(item))
+                objects.take_slices(Applied(objects.keep_slice(item)))
             case Deleted(EndpointSlice() as item):
                 slices.pop(item.metadata.name, None)
-                objects.take_slices(Deleted(item))
+                objects.take_slices(Deleted(objects.keep_slice(item)))
             case Replaced(items):
                 services = {item.metadata.name: item for item in items if isinstance(item, Service)}
                 objects.take_services(Replaced(tuple(services.values())))
@@ -198,7 +198,7 @@ def test_incremental_equals_full(rounds: str, events: list[object]) -> None:
     fresh_objects = ServiceObjects("node-1")
     fresh = NodeMachine(fresh_objects)
     fresh_objects.take_services(Replaced(tuple(services.values())))
-    fresh_objects.take_slices(Replaced(tuple(slices.values())))
+    fresh_objects.take_slices(Replaced(tuple(map(objects.keep_slice, slices.values()))))
     fresh_objects.take_nodes(Replaced((node,)))
     fresh.round()
     assert kernel == machine.frontends() == fresh.frontends()

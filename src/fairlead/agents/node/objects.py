@@ -7,15 +7,28 @@ of both address families. Refuses to know what any of it means.
 from collections.abc import Iterator
 from typing import Protocol, TypeAlias
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from fairlead.compile.endpoints import SliceEndpoints, compile_slice
-from fairlead.compile.services import NodeFacts
+from fairlead.compile.services import PROXY_NAME_LABEL, NodeFacts
 from fairlead.drivers.kubeapi import Applied, Change, Deleted, Replaced
 from fairlead.kube.core import Node, Service
-from fairlead.kube.discovery import SERVICE_NAME_LABEL, EndpointSlice, EndpointSliceOutline
+from fairlead.kube.discovery import EndpointSlice, EndpointSliceOutline
+from fairlead.kube.meta import ObjectMeta
 from fairlead.net import Address, Family, Prefix, parse_address, parse_prefix
 
 Key: TypeAlias = tuple[str, str]
 """Namespace and name."""
+
+_NONE: dict[str, str] = {}
+
+
+class KeptSlice(Struct, frozen=True):
+    """What is kept of a slice: its namespace and name, and its endpoints."""
+
+    key: Key
+    endpoints: SliceEndpoints
 
 
 class Listener(Protocol):
@@ -88,20 +101,24 @@ class ServiceObjects:
                 if self.services.pop(key, None) is not None:
                     self._touch(key)
 
-    def take_slices(self, change: Change[EndpointSlice] | Change[EndpointSliceOutline]) -> None:
+    def keep_slice(self, piece: EndpointSlice | EndpointSliceOutline) -> KeptSlice:
+        """What is kept of a slice."""
+        key = piece.metadata.namespace, piece.metadata.name
+        return KeptSlice(key, compile_slice(piece, self.facts.name))
+
+    def take_slices(self, change: Change[KeptSlice]) -> None:
         """Note a change of EndpointSlices."""
         match change:
             case Replaced(items):
                 self._unsynced.discard("EndpointSlice")
-                gone = self._slices.keys() - {(item.metadata.namespace, item.metadata.name) for item in items}
-                for key in gone:
+                for key in self._slices.keys() - {item.key for item in items}:
                     self._drop_slice(key)
                 for item in items:
                     self._put_slice(item)
             case Applied(item):
                 self._put_slice(item)
             case Deleted(item):
-                self._drop_slice((item.metadata.namespace, item.metadata.name))
+                self._drop_slice(item.key)
 
     def take_nodes(self, change: Change[Node]) -> None:
         """Note a change of the own Node. One that is deleted leaves behind what it said: the traffic goes on."""
@@ -130,17 +147,16 @@ class ServiceObjects:
         for listener in self._listeners:
             listener.touch(key, family)
 
-    def _put_slice(self, piece: EndpointSlice | EndpointSliceOutline) -> None:
-        key = piece.metadata.namespace, piece.metadata.name
-        compiled = compile_slice(piece, self.facts.name)
+    def _put_slice(self, kept: KeptSlice) -> None:
+        key, compiled = kept.key, kept.endpoints
         old = self._slices.get(key)
         if old == compiled:
             return
         if old is not None and (old.service != compiled.service or old.family is not compiled.family):
             self._drop_slice(key)
         self._slices[key] = compiled
-        service = piece.metadata.namespace, piece.metadata.labels.get(SERVICE_NAME_LABEL, "")
-        self._slices_of.setdefault(service, {})[piece.metadata.name] = compiled
+        service = key[0], compiled.service
+        self._slices_of.setdefault(service, {})[key[1]] = compiled
         self._touch(service, compiled.family)
 
     def _drop_slice(self, key: Key) -> None:
@@ -153,3 +169,22 @@ class ServiceObjects:
         if not pieces:
             del self._slices_of[service]
         self._touch(service, old.family)
+
+
+def keep_service(service: Service) -> Service:
+    """A service without what its proxy does not need: ten thousand must fit."""
+    meta = service.metadata
+    kept = ObjectMeta(
+        name=meta.name,
+        namespace=meta.namespace,
+        uid=meta.uid,
+        creation_timestamp=meta.creation_timestamp,
+        labels={PROXY_NAME_LABEL: ""} if PROXY_NAME_LABEL in meta.labels else _NONE,
+        annotations=_NONE,
+    )
+    return replace(service, metadata=kept, spec=replace(service.spec, selector=_NONE))
+
+
+def keep_node(node: Node) -> Node:
+    """The whole node: there is one."""
+    return node

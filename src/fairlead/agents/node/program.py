@@ -72,7 +72,9 @@ class NodeAgent:
         """Follow and program for ever."""
         async with asyncio.TaskGroup() as tasks:
             for feed, takers in _shared([feed for part in self._parts for feed in part.feeds()]):
-                changes = self._client.reflect(feed.cls, labels=feed.labels, fields=feed.fields, told=_tell)
+                changes = self._client.reflect_kept(
+                    feed.cls, feed.keep, labels=feed.labels, fields=feed.fields, told=_tell
+                )
                 tasks.create_task(self._follow(changes, takers))
             tasks.create_task(self._program())
 
@@ -129,11 +131,11 @@ class NodeAgent:
                 log(event="finding", severity=severity, object=origin, message=finding.message, remedy=finding.remedy)
 
 
-def _shared(feeds: list[Feed[Any]]) -> list[tuple[Feed[Any], list[Callable[[Change[Any]], None]]]]:
+def _shared(feeds: list[Feed[Any, Any]]) -> list[tuple[Feed[Any, Any], list[Callable[[Change[Any]], None]]]]:
     """Feeds of the same objects as one, with everybody who takes them."""
-    found: dict[tuple[object, str, str], tuple[Feed[Any], list[Callable[[Change[Any]], None]]]] = {}
+    found: dict[tuple[object, ...], tuple[Feed[Any, Any], list[Callable[[Change[Any]], None]]]] = {}
     for feed in feeds:
-        _, takers = found.setdefault((feed.cls, feed.labels, feed.fields), (feed, []))
+        _, takers = found.setdefault((feed.cls, feed.keep, feed.labels, feed.fields), (feed, []))
         takers.append(feed.take)
     return list(found.values())
 

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from fairlead.agents.node.machine import NodeMachine, Round
-from fairlead.agents.node.objects import Key, ServiceObjects
+from fairlead.agents.node.objects import Key, ServiceObjects, keep_node, keep_service
 from fairlead.agents.node.tables import Feed, Outcome, Table
 from fairlead.kube.core import Node, Service
 from fairlead.kube.discovery import EndpointSliceOutline
@@ -157,13 +157,13 @@ class ServicePart:
         self._objects = objects
         self._tables = tuple(ServiceTable(objects, family, settings, answered) for family in Family)
 
-    def feeds(self) -> Sequence[Feed[Any]]:
+    def feeds(self) -> Sequence[Feed[Any, Any]]:
         """Services and slices but for those of other proxies and of headless services, and the own Node."""
         objects = self._objects
         return (
-            Feed(Service, objects.take_services, labels=NO_PROXY),
-            Feed(EndpointSliceOutline, objects.take_slices, labels=NO_HEADLESS),
-            Feed(Node, objects.take_nodes, fields=f"metadata.name={objects.facts.name}"),
+            Feed(Service, keep_service, objects.take_services, labels=NO_PROXY),
+            Feed(EndpointSliceOutline, objects.keep_slice, objects.take_slices, labels=NO_HEADLESS),
+            Feed(Node, keep_node, objects.take_nodes, fields=f"metadata.name={objects.facts.name}"),
         )
 
     def tables(self) -> Sequence[Table]:

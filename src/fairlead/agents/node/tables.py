@@ -37,13 +37,18 @@ from fairlead.nft.tables import TableContents
 from fairlead.nft.transactions import Transaction
 
 T = TypeVar("T", bound=KubeObject)
+K = TypeVar("K")
 
 
-class Feed(Struct, Generic[T], frozen=True):
-    """Objects to follow, and who takes their changes; `labels` and `fields` are selectors."""
+class Feed(Struct, Generic[T, K], frozen=True):
+    """Objects to follow, what is kept of each, and who takes the changes; `labels` and `fields` are selectors.
+
+    `keep` is called with one object at a time, so that a long list never is in memory whole; it must be quick and pure.
+    """
 
     cls: type[T]
-    take: Callable[[Change[T]], None]
+    keep: Callable[[T], K]
+    take: Callable[[Change[K]], None]
     labels: str = ""
     fields: str = ""
 
@@ -132,8 +137,8 @@ class Table(Protocol):
 class Part(Protocol):
     """One concern of the agent."""
 
-    def feeds(self) -> Sequence[Feed[Any]]:
-        """What to follow. Two parts with the same class and selectors share one watch."""
+    def feeds(self) -> Sequence[Feed[Any, Any]]:
+        """What to follow. Feeds with the same class, selectors and `keep` share one watch."""
         ...
 
     def tables(self) -> Sequence[Table]:

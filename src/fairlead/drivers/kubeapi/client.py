@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import msgspec
 from msgspec import Struct
 
-from fairlead.drivers.kubeapi.reflector import Change, reflect
+from fairlead.drivers.kubeapi.reflector import Change, reflect, reflect_kept
 from fairlead.drivers.kubeapi.transport import ApiError, ApiRequest, ApiResponse, Transport
 from fairlead.drivers.kubeapi.views import decode_list, decode_view
 from fairlead.kube.documents import Document, Json, as_document, mapping_at, number_at, text_at
@@ -19,6 +19,7 @@ from fairlead.kube.meta import KubeObject
 from fairlead.kube.resources import Resource, resource_of
 
 T = TypeVar("T", bound=KubeObject)
+K = TypeVar("K")
 
 
 class PatchType(Enum):
@@ -171,6 +172,18 @@ class KubeClient:
         if told is None:
             return reflect(self.transport, cls, namespace, query)
         return reflect(self.transport, cls, namespace, query, told=told)
+
+    def reflect_kept(
+        self,
+        cls: type[T],
+        keep: Callable[[T], K],
+        *,
+        labels: str = "",
+        fields: str = "",
+        told: Callable[[ApiError], None],
+    ) -> AsyncGenerator[Change[K], None]:
+        """As `reflect` in all namespaces, with what `keep` returns in place of each object."""
+        return reflect_kept(self.transport, cls, keep, "", selection(labels, fields), told=told)
 
     async def _patch(
         self, resource: Resource, name: str, namespace: str, patch: Json, subresource: str, patch_type: PatchType

@@ -14,37 +14,38 @@ from msgspec import Struct
 
 from fairlead.drivers.clock import BackOff
 from fairlead.drivers.kubeapi.transport import ApiError, ApiRequest, Transport
-from fairlead.drivers.kubeapi.views import decode_list, decode_view
+from fairlead.drivers.kubeapi.views import decode_list_kept, decode_view
 from fairlead.kube.documents import as_document, number_at, text_at
 from fairlead.kube.meta import KubeObject
 from fairlead.kube.resources import resource_of
 
 T = TypeVar("T", bound=KubeObject)
+K = TypeVar("K")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0  # seconds between attempts to reach the server
 _WATCH_SECONDS = 290
 _SHORT_WATCH = 1.0  # a watch that ends sooner, and told nothing, is followed by a pause
 
 
-class Replaced(Struct, Generic[T], frozen=True):
+class Replaced(Struct, Generic[K], frozen=True):
     """These are all objects there are; any other one known before is gone."""
 
-    items: tuple[T, ...]
+    items: tuple[K, ...]
 
 
-class Applied(Struct, Generic[T], frozen=True):
+class Applied(Struct, Generic[K], frozen=True):
     """This object is new or has changed."""
 
-    object: T
+    object: K
 
 
-class Deleted(Struct, Generic[T], frozen=True):
+class Deleted(Struct, Generic[K], frozen=True):
     """This object, as it was last, is gone."""
 
-    object: T
+    object: K
 
 
-Change: TypeAlias = Replaced[T] | Applied[T] | Deleted[T]
+Change: TypeAlias = Replaced[K] | Applied[K] | Deleted[K]
 
 
 class _Event(Struct):
@@ -63,7 +64,7 @@ def _silent(_: ApiError) -> None:
     return None
 
 
-async def reflect(
+def reflect(
     transport: Transport,
     cls: type[T],
     namespace: str,
@@ -74,6 +75,25 @@ async def reflect(
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncGenerator[Change[T], None]:
     """Yield `Replaced`, then every change, for ever. Errors are handed to `told` and waited out, never raised."""
+    return reflect_kept(transport, cls, _whole, namespace, query, told=told, back_off=back_off, sleep=sleep)
+
+
+def _whole(view: T) -> T:
+    return view
+
+
+async def reflect_kept(
+    transport: Transport,
+    cls: type[T],
+    keep: Callable[[T], K],
+    namespace: str,
+    query: tuple[tuple[str, str], ...],
+    *,
+    told: Callable[[ApiError], None] = _silent,
+    back_off: BackOff | None = None,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> AsyncGenerator[Change[K], None]:
+    """As `reflect`, with what `keep` returns in place of each object: a long list is then never in memory whole."""
     path = resource_of(cls).path(namespace)
     pauses = back_off or BackOff(_FIRST_PAUSE, _LONGEST_PAUSE)
     version = ""
@@ -82,10 +102,10 @@ async def reflect(
         heard = False
         try:
             if not version:
-                items, version = await _list(transport, cls, path, query)
+                items, version = await _list(transport, cls, keep, path, query)
                 yield Replaced(items)
             async for line in transport.stream(_watch_request(path, query, version)):
-                change, version = _read_event(cls, line, version)
+                change, version = _read_event(cls, keep, line, version)
                 heard = True
                 pauses.reset()
                 if change is not None:
@@ -108,7 +128,7 @@ def _must_list(error: ApiError) -> bool:
     return error.status in (400, 410, 504) or error.reason in ("Expired", "Gone")
 
 
-def _read_event(cls: type[T], line: bytes, version: str) -> tuple[Change[T] | None, str]:
+def _read_event(cls: type[T], keep: Callable[[T], K], line: bytes, version: str) -> tuple[Change[K] | None, str]:
     """The change a line tells, None for a bookmark, and the revision reached. Raises ApiError for an ERROR event."""
     event = _events.decode(line)
     if event.type == "ERROR":
@@ -117,7 +137,8 @@ def _read_event(cls: type[T], line: bytes, version: str) -> tuple[Change[T] | No
         bookmark = msgspec.json.decode(event.object, type=_Bookmark)
         return None, str(bookmark.metadata.get("resourceVersion", version))
     view = decode_view(cls, event.object)
-    change = Deleted(view) if event.type == "DELETED" else Applied(view)
+    kept = keep(view)
+    change = Deleted(kept) if event.type == "DELETED" else Applied(kept)
     return change, view.metadata.resource_version or version
 
 
@@ -132,12 +153,12 @@ def _watch_request(path: str, query: tuple[tuple[str, str], ...], version: str) 
 
 
 async def _list(
-    transport: Transport, cls: type[T], path: str, query: tuple[tuple[str, str], ...]
-) -> tuple[tuple[T, ...], str]:
+    transport: Transport, cls: type[T], keep: Callable[[T], K], path: str, query: tuple[tuple[str, str], ...]
+) -> tuple[tuple[K, ...], str]:
     response = await transport.send(ApiRequest("GET", path, (*query, ("resourceVersion", "0"))))
     if response.status >= 400:
         raise ApiError(response.status, "", f"listing {path} was answered with {response.status}")
-    return decode_list(cls, response.body)
+    return decode_list_kept(cls, keep, response.body)
 
 
 def _error_in(raw: msgspec.Raw) -> ApiError:

@@ -3,6 +3,7 @@
 A Go server writes `null` for an empty list that has no omitempty; a view reads that as absent.
 """
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Generic, TypeVar, cast
 
@@ -13,6 +14,7 @@ from fairlead.drivers.collection import collection_paused
 from fairlead.kube.meta import KubeObject
 
 T = TypeVar("T", bound=KubeObject)
+K = TypeVar("K")
 
 
 class _ListMeta(Struct, frozen=True, rename="camel"):
@@ -21,6 +23,11 @@ class _ListMeta(Struct, frozen=True, rename="camel"):
 
 class _Listing(Struct, Generic[T]):
     items: tuple[T, ...] = ()
+    metadata: _ListMeta = _ListMeta()
+
+
+class _RawListing(Struct):
+    items: tuple[msgspec.Raw, ...] = ()
     metadata: _ListMeta = _ListMeta()
 
 
@@ -55,3 +62,11 @@ def decode_list(cls: type[T], body: bytes) -> tuple[tuple[T, ...], str]:
     with collection_paused():
         listing = cast("_Listing[T]", _decode(_Listing[cls], body))
     return listing.items, listing.metadata.resource_version
+
+
+def decode_list_kept(cls: type[T], keep: Callable[[T], K], body: bytes) -> tuple[tuple[K, ...], str]:
+    """What `keep` returns of the items of a list, and its resourceVersion; one item at a time is in memory whole."""
+    with collection_paused():
+        listing = cast("_RawListing", _decode(_RawListing, body))
+        items = tuple(keep(decode_view(cls, raw)) for raw in listing.items)
+    return items, listing.metadata.resource_version
