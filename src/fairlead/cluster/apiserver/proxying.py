@@ -18,8 +18,9 @@ from yarl import URL
 
 from fairlead.cluster.apiserver.destinations import Choose, Destination, Get, find_destination, unavailable
 from fairlead.cluster.apiserver.rewriting import HtmlLinks, Inflating, ProxiedUrls
-from fairlead.cluster.apiserver.splicing import splice, wants_upgrade
+from fairlead.cluster.apiserver.splicing import splice
 from fairlead.cluster.apiserver.statuses import StatusError
+from fairlead.cluster.apiserver.streaming.takeover import wants_upgrade
 
 _DIAL_SECONDS = 30
 _HOP_BY_HOP = frozenset(  # RFC 9110 7.6.1: of one connection, not of the message

@@ -7,48 +7,16 @@ Refuses to know what the bytes mean. Source: tryUpgrade in apimachinery/pkg/util
 import asyncio
 import ssl
 from contextlib import suppress
-from typing import Any, cast
 
 from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
 
 from fairlead.cluster.apiserver.destinations import Destination, unavailable
 from fairlead.cluster.apiserver.statuses import internal
+from fairlead.cluster.apiserver.streaming.takeover import Answered, taken_over
 
 _LONGEST_HEAD = 64 * 1024
 _DIAL_SECONDS = 30
 _PIECE = 64 * 1024
-
-
-class _Spliced(web.StreamResponse):
-    """An answer that has gone to the client already: the server has nothing to send and ends the connection."""
-
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        return None
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        return None
-
-
-class _Early:
-    """Collects what the client sent before the connection was taken over from the HTTP parser."""
-
-    def __init__(self) -> None:
-        self.data = b""
-
-    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        """Keep a piece."""
-        self.data += data
-        return False, b""
-
-    def feed_eof(self) -> None:
-        """Nothing to do: the end is seen again on the transport."""
-
-
-def wants_upgrade(request: web.Request) -> bool:
-    """Whether the client asks to change the protocol of the connection."""
-    tokens = {token.strip().lower() for token in request.headers.get("Connection", "").split(",")}
-    return "upgrade" in tokens and "Upgrade" in request.headers
 
 
 async def splice(
@@ -73,39 +41,26 @@ async def splice(
         far_writer.close()
         raise internal(f"invalid upgrade response: status code {status.decode(errors='replace')}")
     await _join(request, answer, far_reader, far_writer)
-    response = _Spliced()
-    response.force_close()
-    return response
+    return Answered()
 
 
 async def _join(
     request: web.Request, answer: bytes, far_reader: asyncio.StreamReader, far_writer: asyncio.StreamWriter
 ) -> None:
     """Take the client's connection over from the HTTP server and copy until both sides have ended."""
-    transport, server = request.transport, request.protocol
-    if transport is None:
-        far_writer.close()
-        return
-    early = _Early()
-    server.set_parser(cast("Any", early))  # only the two methods are used
-    reader = asyncio.StreamReader()
-    protocol = asyncio.StreamReaderProtocol(reader)
-    transport.set_protocol(protocol)
-    protocol.connection_made(transport)
-    writer = asyncio.StreamWriter(transport, protocol, reader, asyncio.get_running_loop())
-    writer.write(answer)
-    far_writer.write(early.data)
     try:
-        towards = asyncio.create_task(_copy(reader, far_writer))
-        back = asyncio.create_task(_copy(far_reader, writer))
-        await asyncio.wait({towards, back}, return_when=asyncio.FIRST_COMPLETED)
-        if back.done():
-            towards.cancel()
-        await asyncio.wait({towards, back})
+        async with taken_over(request) as (reader, writer):
+            writer.write(answer)
+            towards = asyncio.create_task(_copy(reader, far_writer))
+            back = asyncio.create_task(_copy(far_reader, writer))
+            await asyncio.wait({towards, back}, return_when=asyncio.FIRST_COMPLETED)
+            if back.done():
+                towards.cancel()
+            await asyncio.wait({towards, back})
+    except ConnectionResetError:
+        pass  # the client has gone
     finally:
-        for each in (far_writer, writer):
-            each.close()
-        server.connection_lost(None)  # the server still counts the connection
+        far_writer.close()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

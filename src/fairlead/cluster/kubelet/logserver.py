@@ -12,7 +12,7 @@ come.
 import asyncio
 import io
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -132,6 +132,24 @@ async def _send(
     await response.write_eof()
 
 
+async def follow_new_lines(find: Callable[[], LogFile | str]) -> AsyncIterator[tuple[str, bytes]]:
+    """What a container writes from now on: pairs of stream name and line, until the run ends that writes now."""
+    first = find()
+    if isinstance(first, str):
+        return
+    offset = first.path.stat().st_size if first.path.exists() else 0
+    while True:
+        now = find()
+        live = isinstance(now, LogFile) and now.live and now.path == first.path
+        await asyncio.sleep(_LOOK if live else 2 * _LOOK)
+        chunk, offset = _whole_lines(first.path, offset)
+        for line in _lines(chunk):
+            _, stream, _, message = line.split(b" ", 3)
+            yield stream.decode(), message
+        if not live and not chunk:
+            return
+
+
 def _lines(data: bytes) -> Iterator[bytes]:
     """The lines with their ends. Only a newline ends one: what a program writes may have carriage returns in it."""
     return iter(io.BytesIO(data))
@@ -144,6 +162,12 @@ def _all(path: Path) -> tuple[bytes, int]:
 
 
 def _more(path: Path, offset: int, part: Part) -> tuple[bytes, int]:
+    whole, offset = _whole_lines(path, offset)
+    return b"".join(select(_lines(whole), part)), offset
+
+
+def _whole_lines(path: Path, offset: int) -> tuple[bytes, int]:
+    """What was written since `offset`, as far as it ends with a line, and the offset after that."""
     if not path.exists():
         return b"", offset
     with path.open("rb") as file:
@@ -152,4 +176,4 @@ def _more(path: Path, offset: int, part: Part) -> tuple[bytes, int]:
         file.seek(offset)
         data = file.read()
     whole = data[: data.rfind(b"\n") + 1]
-    return b"".join(select(_lines(whole), part)), offset + len(whole)
+    return whole, offset + len(whole)

@@ -6,7 +6,7 @@ One process, one loop. Refuses to know what a container is; keeps a worker per p
 import asyncio
 import shutil
 import sys
-from collections.abc import Coroutine, Set
+from collections.abc import AsyncIterator, Coroutine, Set
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,15 @@ from msgspec import Struct
 
 from fairlead.cluster.kubelet.commands import TryAgain
 from fairlead.cluster.kubelet.events import EventRecorder
-from fairlead.cluster.kubelet.logserver import LogFile, start_log_server
+from fairlead.cluster.kubelet.execserver import serve_commands
+from fairlead.cluster.kubelet.inside import Inside
+from fairlead.cluster.kubelet.logserver import LogFile, follow_new_lines, start_log_server
 from fairlead.cluster.kubelet.nodes import NodeReporter
 from fairlead.cluster.kubelet.references import References
 from fairlead.cluster.kubelet.runtime import Containers, Surroundings
 from fairlead.cluster.kubelet.worker import PodWorker
 from fairlead.cluster.launch import ImageRule
+from fairlead.cluster.orders import Order
 from fairlead.cluster.places import Place, serve_places
 from fairlead.cluster.standins.process import raise_descriptor_limit
 from fairlead.cluster.topology import Topology
@@ -40,7 +43,9 @@ class KubeletConfig(Struct, frozen=True, kw_only=True):
     state: Path
     """Holds logs/ and pods/."""
     sockets: Path
-    """Where the log server listens, as `kubelet`, and the way in for `exec`, as `places`."""
+    """Where the log server listens, as `kubelet`, and the ways in for `fairlead exec`, as `places`, and for
+    `kubectl exec`, as `commands`.
+    """
     standins_socket: Path
 
 
@@ -86,6 +91,7 @@ class Kubelet:
             self._containers.standins.run(),
             self._follow_pods(),
             serve_places(self._config.sockets / "places", self._find_place, self._known_places),
+            serve_commands(self._config.sockets / "commands", self._find_inside, self._follow_log),
         ]
         tasks = [asyncio.ensure_future(part) for part in parts]
         try:
@@ -158,11 +164,22 @@ class Kubelet:
         return [*self._config.topology.places(), *sorted(pods)[:_PLACES_TOLD]]
 
     def _find_log(self, namespace: str, pod: str, container: str, previous: bool) -> LogFile | str:
+        worker = self._worker_of(namespace, pod)
+        return worker.find_log(container, previous=previous) if worker else f'pod "{pod}" not found'
+
+    async def _find_inside(self, order: Order) -> Inside | str:
+        worker = self._worker_of(order.namespace, order.pod)
+        return await worker.inside(order.container) if worker else f'pod "{order.pod}" not found'
+
+    def _follow_log(self, order: Order) -> AsyncIterator[tuple[str, bytes]]:
+        return follow_new_lines(lambda: self._find_log(order.namespace, order.pod, order.container, False))
+
+    def _worker_of(self, namespace: str, pod: str) -> PodWorker | None:
         for worker in self._workers.values():
             meta = worker.pod.metadata
             if (meta.namespace, meta.name) == (namespace, pod):
-                return worker.find_log(container, previous=previous)
-        return f'pod "{pod}" not found'
+                return worker
+        return None
 
 
 def sweep(state: Path, seen: Set[str], running: Set[str]) -> None:

@@ -28,6 +28,7 @@ from fairlead.cluster.kubelet.environment import (
 from fairlead.cluster.kubelet.events import Said
 from fairlead.cluster.kubelet.hostfiles import hostname_of, hosts_text, resolv_text
 from fairlead.cluster.kubelet.images import ProgramImage, StandInImage, resolve_image
+from fairlead.cluster.kubelet.inside import Inside
 from fairlead.cluster.kubelet.launcher import Launch, Mount, execute, launch, program_of
 from fairlead.cluster.kubelet.pipes import LogPipe, read_output
 from fairlead.cluster.kubelet.probes import Outcome
@@ -171,6 +172,28 @@ class Containers:
         for container in (*pod.spec.containers, *pod.spec.init_containers):
             if container.name in running:
                 return Place(room.netns, running[container.name], hostname=hostname)
+        return Place(room.netns, binds=self._own_files(pod, room), hostname=hostname)
+
+    async def inside(self, pod: Pod, container: Container, restarts: int, room: Room) -> Inside:
+        """Where commands beside a container run, for `kubectl exec`. Raises Refused."""
+        folder, hostname = container.working_dir or "/", hostname_of(pod, pod.spec.node_name)
+        program = self._programs.get(_key(pod, container.name, restarts))
+        if program is not None:
+            return Inside(pid=program.pid, environment=program.environment, folder=folder)
+        binds = (*self._own_files(pod, room), (str(self._scratch(room, container)), "/tmp"))
+        environment = await self._environment(pod, container, room)
+        base = {"PATH": _PATH, "HOSTNAME": hostname, "HOME": "/root"}
+        return Inside(netns=room.netns, binds=binds, hostname=hostname, environment=base | environment, folder=folder)
+
+    def _scratch(self, room: Room, container: Container) -> Path:
+        folder = room.folder / "place" / f"tmp-{container.name}"
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o1777)
+        return folder
+
+    def _own_files(self, pod: Pod, room: Room) -> tuple[tuple[str, str], ...]:
+        """The files that make a pod of this machine's mounts: pairs of a file and the path it is laid over."""
+        hostname = hostname_of(pod, pod.spec.node_name)
         folder = room.folder / "place"
         folder.mkdir(parents=True, exist_ok=True)
         own = Path("/etc/resolv.conf")
@@ -183,7 +206,7 @@ class Containers:
             file = folder / Path(target).name
             file.write_text(text)
             binds.append((str(file), target))
-        return Place(room.netns, binds=tuple(binds), hostname=hostname)
+        return tuple(binds)
 
     def _has_programs(self, pod: Pod) -> bool:
         every = (*pod.spec.init_containers, *pod.spec.containers)

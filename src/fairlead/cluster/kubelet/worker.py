@@ -34,6 +34,7 @@ from fairlead.cluster.kubelet.commands import (
 )
 from fairlead.cluster.kubelet.environment import references_of
 from fairlead.cluster.kubelet.events import Said
+from fairlead.cluster.kubelet.inside import Inside
 from fairlead.cluster.kubelet.logserver import LogFile
 from fairlead.cluster.kubelet.machine import PodMachine
 from fairlead.cluster.kubelet.prober import look
@@ -109,6 +110,16 @@ class PodWorker:
     def place(self) -> Place | None:
         """Where commands are run in this pod; None while it has no network."""
         return None if self._room is None else self._containers.place(self.pod, self._room)
+
+    async def inside(self, container: str) -> Inside | str:
+        """Where commands beside a container run, or the words for why none can be."""
+        run, room = self._machine.runs.get(container), self._room
+        if run is None or room is None or not run.alive:
+            return f'container not found ("{container}")'
+        try:
+            return await self._containers.inside(self.pod, run.spec, run.restarts, room)
+        except Refused as refused:
+            return refused.message
 
     def see(self, pod: Pod) -> None:
         """The API shows the pod so. Files that show its labels or annotations follow them."""

@@ -225,8 +225,8 @@ SUBRESOURCE_SCHEMAS = {
 
 
 def _subresource_schema(spec: KindSpec, each: Subresource) -> str:
-    """Return the type of a subresource's bodies, "" for one that carries no object (log, proxy)."""
-    if each.name in ("log", "proxy"):
+    """Return the type of a subresource's bodies, "" for one that carries no object (log, proxy, exec)."""
+    if each.name in ("log", "proxy", "exec", "attach", "portforward"):
         return ""
     return spec.schema if each.kind == spec.resource.kind else SUBRESOURCE_SCHEMAS.get(each.kind, "")
 

@@ -29,6 +29,7 @@ _READ_WRITE = ("get", "patch", "update")
 _PROXY_VERBS = ("create", "delete", "get", "patch", "update")
 _ALL = ("all",)
 
+_STREAM_VERBS = ("create", "get")
 _SCALE = Subresource(name="scale", kind="Scale", group="autoscaling", version="v1", verbs=_READ_WRITE)
 
 
@@ -94,9 +95,12 @@ POD = KindSpec(
     short_names=("po",),
     categories=_ALL,
     subresources=(
+        Subresource(name="attach", kind="PodAttachOptions", verbs=_STREAM_VERBS),
         Subresource(name="binding", kind="Binding", verbs=("create",)),
         Subresource(name="eviction", kind="Eviction", group="policy", version="v1", verbs=("create",)),
+        Subresource(name="exec", kind="PodExecOptions", verbs=_STREAM_VERBS),
         Subresource(name="log", kind="Pod", verbs=("get",)),
+        Subresource(name="portforward", kind="PodPortForwardOptions", verbs=_STREAM_VERBS),
         Subresource(name="proxy", kind="PodProxyOptions", verbs=_PROXY_VERBS),
         _status("Pod"),
     ),
