@@ -156,6 +156,11 @@ class Machine:
     def log(self) -> str:
         return (self.folder / "log").read_text()
 
+    def table(self) -> str:
+        """Our table as nft shows it, in an order of its own."""
+        lines = self.run("nft", "list", "table", "ip", "fairlead").splitlines()
+        return "\n".join(sorted(line.strip() for line in lines))
+
     def addresses(self) -> set[str]:
         """The addresses of the backends in the kernel."""
         found = self.run("nft", "list", "map", "ip", "fairlead", "backends")
@@ -241,15 +246,46 @@ async def test_rows_stay_while_the_api_server_is_away_and_catch_up_after(machine
     await machine.wait_for({"10.244.2.4"}, seconds=20)
 
 
-async def test_a_ruleset_that_somebody_flushed_is_restored_with_the_next_change(machine: Machine) -> None:
+EDITS = {
+    "the ruleset flushed": "flush ruleset",
+    "the table deleted": "delete table ip fairlead",
+    "rules deleted": "flush chain ip fairlead nat-prerouting",
+    "a chain deleted": "flush chain ip fairlead nat-output; delete chain ip fairlead nat-output",
+    "a rule inserted": "insert rule ip fairlead nat-prerouting accept",
+    "rows deleted": "flush map ip fairlead frontends; flush map ip fairlead backends",
+    "a row added": "add element ip fairlead frontends { 10.96.0.99 . tcp . 80 : drop }",
+    "a chain added": "add chain ip fairlead theirs { type filter hook prerouting priority -300; policy drop; }",
+    "a chain of no kind of ours": "add chain ip fairlead odd { type route hook output priority -5; }",
+    "another set": "add set ip fairlead odd { type ipv4_addr; flags interval, timeout; }",
+}
+
+
+async def test_what_somebody_did_to_our_table_is_undone_without_any_other_event(machine: Machine) -> None:
     machine.start_agent()
     await machine.wait_for({"10.244.1.2", "10.244.2.2"})
-    machine.run("nft", "flush", "ruleset")
-    assert machine.addresses() == set()
+    right = machine.table()
+    machine.run("nft", "add", "table", "inet", "strange")
+    for name, edit in EDITS.items():
+        machine.run("nft", edit)
+        started = time.monotonic()
+        while machine.table() != right:
+            assert time.monotonic() < started + 10, f"{name}: {machine.table()} {machine.log()}"
+            await asyncio.sleep(0.005)
+        assert "by=nft" in machine.log()
+    assert machine.log().count("event=touched") <= 2 * len(EDITS)
     await machine.world.put("endpointslices", a_slice("web", "10.244.1.2", "10.244.2.5"))
     await machine.wait_for({"10.244.1.2", "10.244.2.5"})
-    assert "event=recovered" in machine.log()
-    assert "30080" in machine.run("nft", "list", "ruleset")
+
+
+async def test_other_tables_and_our_own_writing_do_not_look_like_somebody_elses(machine: Machine) -> None:
+    machine.start_agent()
+    await machine.wait_for({"10.244.1.2", "10.244.2.2"})
+    machine.run("nft", "add table ip strange; add chain ip strange c; add rule ip strange c counter")
+    machine.run("nft", "add table ip6 fairlead")  # not ours on a node without IPv6
+    await machine.world.put("endpointslices", a_slice("web", "10.244.1.2", "10.244.2.5"))
+    await machine.wait_for({"10.244.1.2", "10.244.2.5"})
+    assert "event=touched" not in machine.log()
+    assert "table ip strange" in machine.run("nft", "list", "tables")
 
 
 async def test_udp_flows_of_removed_endpoints_are_forgotten_and_others_kept(machine: Machine) -> None:

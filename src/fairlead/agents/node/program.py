@@ -20,7 +20,9 @@ from fairlead.agents.node.services import ServicePart, ServiceSettings
 from fairlead.agents.node.tables import Feed, Part, Table
 from fairlead.agents.node.upkeep import Upkeep, Work
 from fairlead.drivers.collection import collection_paused, settle_memory
+from fairlead.drivers.errors import FairleadError
 from fairlead.drivers.kubeapi import ApiError, Change, HttpTransport, KubeClient
+from fairlead.drivers.netlink.monitor import RulesetMonitor
 from fairlead.drivers.netlink.nftables import NftError, NftSocket, open_nft_socket
 from fairlead.model import Finding
 from fairlead.net import Prefix
@@ -60,6 +62,7 @@ class NodeAgent:
 
     def __init__(self, config: NodeAgentConfig, client: KubeClient, nft: NftSocket) -> None:
         self._client = client
+        self._nft = nft
         self._news = asyncio.Event()
         self._told: set[Finding] = set()
         self._settled = False
@@ -77,6 +80,7 @@ class NodeAgent:
                 )
                 tasks.create_task(self._follow(changes, takers))
             tasks.create_task(self._program())
+            self._listen()
 
     async def _follow(self, changes: AsyncIterable[Change[Any]], takers: list[Callable[[Change[Any]], None]]) -> None:
         async for change in changes:
@@ -85,6 +89,24 @@ class NodeAgent:
                     take(change)
             del change  # a list of everything is large, and the next change may be long in coming
             self._news.set()
+
+    def _listen(self) -> None:
+        """Hear of what others do to the tables, from before anything is programmed."""
+        try:
+            monitor = RulesetMonitor(self._nft.port)
+        except FairleadError as error:
+            log(event="deaf", error=str(error))
+            return
+        asyncio.get_running_loop().add_reader(monitor, self._heard, monitor)
+
+    def _heard(self, monitor: RulesetMonitor) -> None:
+        """Doubt the tables that somebody else wrote into; after a loss, all."""
+        touched = monitor.read()
+        for upkeep in self._upkeeps:
+            if upkeep.table.synced and (touched.lost or (upkeep.table.family, upkeep.table.name) in touched.tables):
+                upkeep.doubt("touched")
+                log(event="touched", table=upkeep.table.label, by=",".join(sorted(touched.writers)) or "unknown")
+                self._news.set()
 
     async def _program(self) -> None:
         """Take everything that is queued, then do one round, without a pause, so that a change is followed at once."""

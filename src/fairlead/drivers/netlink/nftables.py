@@ -13,7 +13,7 @@ from typing import Self
 
 from fairlead.drivers.errors import FairleadError
 from fairlead.drivers.netlink.nfreplies import Reply, iter_replies
-from fairlead.nft.attributes import MESSAGE_HEADER
+from fairlead.nft.attributes import MESSAGE_HEADER, parse_name
 from fairlead.nft.attributes import name as encode_name
 from fairlead.nft.decode import (
     Listed,
@@ -27,7 +27,7 @@ from fairlead.nft.decode import (
 )
 from fairlead.nft.encode import Message, encode_transaction
 from fairlead.nft.messages import BATCH_BEGIN, BATCH_END, MessageType
-from fairlead.nft.objects import TableFamily
+from fairlead.nft.objects import Chain, TableFamily
 from fairlead.nft.shapes import SetShape
 from fairlead.nft.tables import ChainContents, Rows, SetContents, TableContents
 from fairlead.nft.transactions import Command, Transaction
@@ -79,6 +79,8 @@ class NftSocket:
         self._socket.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)
         self.limit = self._size_buffers() - _BATCH_OVERHEAD
         """The bytes of messages that one batch may hold."""
+        self.port = int(self._socket.getsockname()[0])
+        """The netlink port, by which the kernel names who changed something."""
         self._sequence = 0
 
     def __enter__(self) -> Self:
@@ -134,7 +136,10 @@ class NftSocket:
             raise
         table = TableContents(family, name)
         for listed in self._list(MessageType.GET_CHAIN, family, name):
-            chain = parse_chain(listed)
+            try:
+                chain = parse_chain(listed)
+            except ValueError:  # somebody's hook that we never use: as a chain without a hook it differs from ours too
+                chain = Chain(parse_name(listed.found[3]))
             table.chains[chain.name] = ChainContents(chain)
         for listed in self._list(MessageType.GET_RULE, family, name):
             holder, rule = parse_rule(listed)
