@@ -1,7 +1,7 @@
 """Does the node agent end at the same frontends, whatever the order in which it heard of things?"""
 
-import msgspec
 import pytest
+from agent_objects import a_node, a_service, a_slice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,30 +10,8 @@ from fairlead.agents.node.objects import ServiceObjects
 from fairlead.drivers.kubeapi import Applied, Deleted, Replaced
 from fairlead.kube.core import Node, Service
 from fairlead.kube.discovery import EndpointSlice
-from fairlead.kube.documents import Document, Json
 from fairlead.model import Frontend, FrontendKey
 from fairlead.net import parse_prefix
-
-
-def a_node(address: str = "172.18.0.2", name: str = "node-1") -> Node:
-    status: Document = {"addresses": [{"type": "InternalIP", "address": address}]}
-    document: Document = {"metadata": {"name": name}, "spec": {"podCIDRs": ["10.244.1.0/24"]}, "status": status}
-    return msgspec.convert(document, Node)
-
-
-def a_service(name: str, ip: str, node_port: int = 0, created: str = "2026-01-01T00:00:00Z", port: int = 80) -> Service:
-    spec: Document = {"clusterIP": ip, "ports": [{"name": "http", "port": port, "nodePort": node_port}]}
-    metadata: Document = {"namespace": "shop", "name": name, "creationTimestamp": created}
-    return msgspec.convert({"metadata": metadata, "spec": spec}, Service)
-
-
-def a_slice(name: str, service: str, *addresses: str) -> EndpointSlice:
-    labels: Document = {"kubernetes.io/service-name": service}
-    endpoints: list[Json] = [{"addresses": [address]} for address in addresses]
-    ports: list[Json] = [{"name": "http", "port": 8080}]
-    metadata: Document = {"namespace": "shop", "name": name, "labels": labels}
-    document: Document = {"metadata": metadata, "addressType": "IPv4", "endpoints": endpoints, "ports": ports}
-    return msgspec.convert(document, EndpointSlice)
 
 
 def a_machine(

@@ -54,6 +54,11 @@ class NodeMachine:
         """How many services the next round looks at."""
         return len(self._dirty)
 
+    @property
+    def withheld(self) -> AbstractSet[Key]:
+        """The services that get no frontends."""
+        return self._withheld
+
     def frontends(self) -> dict[FrontendKey, Frontend]:
         """The frontends all rounds so far add up to."""
         return self._programmed

@@ -115,6 +115,10 @@ class ServiceTable:
         """The services that have frontends or are withheld."""
         return {_origin(key) for key in self.machine.services()}
 
+    def withheld(self) -> AbstractSet[Origin]:
+        """The services that have no frontends since they are withheld."""
+        return {_origin(key) for key in self.machine.withheld}
+
     def withhold(self, objects: AbstractSet[Origin]) -> None:
         """Give these services no frontends."""
         self.machine.withhold({(each.namespace, each.name) for each in objects})

@@ -125,6 +125,10 @@ class Table(Protocol):
         """Every object that has rows or is withheld; origins without a field."""
         ...
 
+    def withheld(self) -> AbstractSet[Origin]:
+        """The objects that are left out now: withheld, and neither admitted nor changed since."""
+        ...
+
     def withhold(self, objects: AbstractSet[Origin]) -> None:
         """Leave these objects out from the next `round` or `begin` on."""
         ...

@@ -169,14 +169,14 @@ class Upkeep:
         if outcome.transaction:
             self._nft.apply(outcome.transaction)
         done = time.perf_counter()
-        tried = self.table.suspects() if self._left_out else ()
         work = Work(outcome=outcome, reason=reason, python=rendered - started, kernel=done - rendered)
         self._witness.programmed(self.table, work)
         self.table.programmed()
         if outcome.findings:
             self._witness.found(outcome.findings)
-        for origin in tried:
-            if self._left_out.pop(origin, None):
+        if self._left_out:
+            for origin in self._left_out.keys() - self.table.withheld():
+                del self._left_out[origin]
                 log(event="accepted", table=self.table.label, object=str(origin))
 
     def _complain(self, error: NftError) -> None:
@@ -242,8 +242,6 @@ class Upkeep:
         """Try each object that is left out once more, on its own."""
         for origin in sorted(self._left_out)[:MOST_REFUSED]:
             error = self._admit([origin])
-            if error is None:
-                self._left_out.pop(origin, None)
-            else:
+            if error is not None:
                 self._leave_out([origin], error)
         self._try_left_out_at = now + LEFT_OUT_SECONDS
