@@ -85,7 +85,7 @@ def host(value: int) -> bytes:
 
 def table(*chains: tuple[Chain, Sequence[tuple[Expression, ...]]], sets: tuple[SetContents, ...] = ()) -> TableContents:
     held = {chain.name: ChainContents(chain, [Rule(each) for each in rules]) for chain, rules in chains}
-    return TableContents(TableFamily.IP, "t", held, {each.shape.name: each for each in sets})
+    return TableContents(TableFamily.INET, "t", held, {each.shape.name: each for each in sets})
 
 
 def go(contents: TableContents, packet: Packet = PACKET, entry: Entry = Entry.ARRIVES) -> Passage:

@@ -21,17 +21,40 @@ class Header(IntEnum):
 class MetaKey(IntEnum):
     """What of a packet's context is loaded or set (`enum nft_meta_keys`)."""
 
+    PROTOCOL = 1
+    PRIORITY = 2
     MARK = 3
+    IIF = 4
+    OIF = 5
     IIFNAME = 6
     OIFNAME = 7
+    NFPROTO = 15
     L4PROTO = 16
+    PKTTYPE = 19
 
 
 class CtKey(IntEnum):
-    """What of a packet's connection is loaded (`enum nft_ct_keys`)."""
+    """What of a packet's connection is loaded or set (`enum nft_ct_keys`)."""
 
     STATE = 0
+    DIRECTION = 1
     STATUS = 2
+    MARK = 3
+    PROTOCOL = 10
+    PROTO_SRC = 11
+    PROTO_DST = 12
+    SRC_IP = 19
+    DST_IP = 20
+    SRC_IP6 = 21
+    DST_IP6 = 22
+    ID = 23
+
+
+class Direction(IntEnum):
+    """Whose packets a connection's addresses are told for (`enum ip_conntrack_dir`)."""
+
+    ORIGINAL = 0
+    REPLY = 1
 
 
 class Comparison(IntEnum):
@@ -43,6 +66,23 @@ class Comparison(IntEnum):
     LTE = 3
     GT = 4
     GTE = 5
+
+
+class DynsetOperation(IntEnum):
+    """What `Dynset` does to a row (`enum nft_dynset_ops`)."""
+
+    ADD = 0
+    UPDATE = 1
+    DELETE = 2
+
+
+class LimitUnit(IntEnum):
+    """The seconds in which `Limit` counts."""
+
+    SECOND = 1
+    MINUTE = 60
+    HOUR = 3600
+    DAY = 86400
 
 
 class NumgenType(IntEnum):
@@ -105,7 +145,15 @@ class MetaSet(Struct, frozen=True):
 
 
 class Ct(Struct, frozen=True):
-    """Load a piece of the packet's connection."""
+    """Load a piece of the packet's connection; its addresses and ports are those of one direction's packets."""
+
+    register: int
+    key: CtKey
+    direction: Direction | None = None
+
+
+class CtSet(Struct, frozen=True):
+    """Set a piece of the packet's connection from a register."""
 
     register: int
     key: CtKey
@@ -117,6 +165,15 @@ class Cmp(Struct, frozen=True):
     register: int
     comparison: Comparison
     value: bytes
+
+
+class Range(Struct, frozen=True):
+    """Go on only if the register is between `low` and `high`, both included, or is not when `inverted`."""
+
+    register: int
+    low: bytes
+    high: bytes
+    inverted: bool = False
 
 
 class Bitwise(Struct, frozen=True):
@@ -149,6 +206,20 @@ class LookupVerdict(Struct, frozen=True):
 
     set: str
     register: int
+
+
+class Dynset(Struct, frozen=True):
+    """Add the key at `register` to a dynamic set, or delete it; go on only if that was done.
+
+    UPDATE also lets the row's time begin anew; ADD leaves a row that is there as it is. `data` is the register of the
+    value a map gets. `timeout` is in milliseconds, None the set's own.
+    """
+
+    set: str
+    operation: DynsetOperation
+    register: int
+    data: int | None = None
+    timeout: int | None = None
 
 
 class Decide(Struct, frozen=True):
@@ -207,6 +278,23 @@ class Counter(Struct, frozen=True):
     """Count packets and bytes. The counts are state, not part of the rule."""
 
 
+class Log(Struct, frozen=True):
+    """Send the packet's first `snaplen` bytes, 0 for all, to the listeners of an nflog group."""
+
+    group: int
+    prefix: str = ""
+    snaplen: int = 0
+
+
+class Limit(Struct, frozen=True):
+    """Go on only while no more than `rate` packets a unit of time come by, after `burst` at once; `over`: only then."""
+
+    rate: int
+    unit: LimitUnit
+    burst: int = 5
+    over: bool = False
+
+
 class Foreign(Struct, frozen=True):
     """An expression we never write, as somebody else's rule in a listing has it: its name and its attributes."""
 
@@ -219,11 +307,14 @@ Expression = (
     | Meta
     | MetaSet
     | Ct
+    | CtSet
     | Cmp
+    | Range
     | Bitwise
     | Lookup
     | LookupValue
     | LookupVerdict
+    | Dynset
     | Decide
     | Immediate
     | Numgen
@@ -232,5 +323,7 @@ Expression = (
     | Reject
     | Fib
     | Counter
+    | Log
+    | Limit
     | Foreign
 )

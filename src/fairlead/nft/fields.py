@@ -6,23 +6,11 @@ Knows nothing of which set uses which field.
 """
 
 import sys
-from enum import IntEnum
-from ipaddress import ip_address
 
 from msgspec import Struct
 
-from fairlead.net import Family, Protocol
-
-
-class Datatype(IntEnum):
-    """nft's own datatype numbers, written into NFTA_SET_KEY_TYPE six bits each (nftables `include/datatype.h`)."""
-
-    INTEGER = 4
-    IPV4_ADDRESS = 7
-    IPV6_ADDRESS = 8
-    INET_PROTO = 12
-    INET_SERVICE = 13
-    MARK = 19
+from fairlead.net import Family
+from fairlead.nft.datatypes import HOST_ORDER, Datatype, spell_value
 
 
 class Field(Struct, frozen=True):
@@ -43,23 +31,7 @@ class Field(Struct, frozen=True):
 
     def spell(self, packed: bytes) -> str:
         """Return the nft spelling of one value, padding allowed at its end."""
-        value = packed[: self.length]
-        match self.datatype:
-            case Datatype.IPV4_ADDRESS | Datatype.IPV6_ADDRESS:
-                return str(ip_address(value))
-            case Datatype.INET_PROTO:
-                number = value[0]
-                known = number in Protocol.__members__.values()
-                return Protocol(number).name.lower() if known else str(number)
-            case Datatype.INET_SERVICE:
-                return str(int.from_bytes(value, "big"))
-            case Datatype.INTEGER:
-                return str(int.from_bytes(value, sys.byteorder))
-            case Datatype.MARK:
-                return f"{int.from_bytes(value, sys.byteorder):#010x}"
-
-
-_HOST_ORDER = {Datatype.INTEGER, Datatype.MARK}
+        return spell_value(self.datatype, packed[: self.length])
 
 
 def udata(kind: int, value: bytes) -> bytes:
@@ -73,9 +45,9 @@ def udata_number(kind: int, value: int) -> bytes:
 
 
 _EXPRESSION, _DETAIL = 0, 1
-_PAYLOAD, _META, _CONCAT, _NUMGEN = 7, 9, 13, 23
-_IPV4, _IPV6, _TRANSPORT = 12, 13, 11
-_L4PROTO = 16
+_PAYLOAD, _META, _CT, _CONCAT, _NUMGEN = 7, 9, 12, 13, 23
+_IPV4, _IPV6, _TRANSPORT, _ICMP, _ICMPV6 = 12, 13, 11, 4, 14
+_NO_DIRECTION = 0xFFFFFFFF
 
 
 def _payload(spelling: str, datatype: Datatype, length: int, *, header: int, member: int) -> Field:
@@ -83,18 +55,36 @@ def _payload(spelling: str, datatype: Datatype, length: int, *, header: int, mem
     return Field(spelling, datatype, length, udata_number(_EXPRESSION, _PAYLOAD) + udata(_DETAIL, detail))
 
 
-SOURCE_PORT = _payload("th sport", Datatype.INET_SERVICE, 2, header=_TRANSPORT, member=1)
+def _meta(spelling: str, datatype: Datatype, length: int, *, key: int) -> Field:
+    return Field(spelling, datatype, length, udata_number(_EXPRESSION, _META) + udata(_DETAIL, udata_number(0, key)))
+
+
+def _ct(spelling: str, datatype: Datatype, length: int, *, key: int, direction: int = _NO_DIRECTION) -> Field:
+    detail = udata_number(0, key) + udata_number(1, direction)
+    return Field(spelling, datatype, length, udata_number(_EXPRESSION, _CT) + udata(_DETAIL, detail))
+
+
 SOURCE_IPV4 = _payload("ip saddr", Datatype.IPV4_ADDRESS, 4, header=_IPV4, member=11)
 DESTINATION_IPV4 = _payload("ip daddr", Datatype.IPV4_ADDRESS, 4, header=_IPV4, member=12)
 SOURCE_IPV6 = _payload("ip6 saddr", Datatype.IPV6_ADDRESS, 16, header=_IPV6, member=8)
 DESTINATION_IPV6 = _payload("ip6 daddr", Datatype.IPV6_ADDRESS, 16, header=_IPV6, member=9)
+SOURCE_PORT = _payload("th sport", Datatype.INET_SERVICE, 2, header=_TRANSPORT, member=1)
 DESTINATION_PORT = _payload("th dport", Datatype.INET_SERVICE, 2, header=_TRANSPORT, member=2)
-L4PROTO = Field(
-    "meta l4proto",
-    Datatype.INET_PROTO,
-    1,
-    udata_number(_EXPRESSION, _META) + udata(_DETAIL, udata_number(0, _L4PROTO)),
-)
+ICMP_TYPE = _payload("icmp type", Datatype.ICMP_TYPE, 1, header=_ICMP, member=1)
+ICMPV6_TYPE = _payload("icmpv6 type", Datatype.ICMPV6_TYPE, 1, header=_ICMPV6, member=1)
+ETHERTYPE = _meta("meta protocol", Datatype.ETHERTYPE, 2, key=1)
+MARK = _meta("meta mark", Datatype.MARK, 4, key=3)
+IIF = _meta("iif", Datatype.IFINDEX, 4, key=4)
+OIF = _meta("oif", Datatype.IFINDEX, 4, key=5)
+IIFNAME = _meta("iifname", Datatype.IFNAME, 16, key=6)
+OIFNAME = _meta("oifname", Datatype.IFNAME, 16, key=7)
+NFPROTO = _meta("meta nfproto", Datatype.NFPROTO, 1, key=15)
+L4PROTO = _meta("meta l4proto", Datatype.INET_PROTO, 1, key=16)
+PKTTYPE = _meta("meta pkttype", Datatype.PACKET_TYPE, 1, key=19)
+CT_DIRECTION = _ct("ct direction", Datatype.CT_DIRECTION, 1, key=1)
+CT_MARK = _ct("ct mark", Datatype.MARK, 4, key=3)
+CT_PROTOCOL = _ct("ct protocol", Datatype.INET_PROTO, 1, key=10)
+CT_ID = _ct("ct id", Datatype.INTEGER, 4, key=23)
 RANDOM_CHOICE = Field(
     "numgen random mod 2",
     Datatype.INTEGER,
@@ -123,7 +113,7 @@ def byte_order(fields: tuple[Field, ...]) -> int:
     """Return nft's note on the order of bytes: 1 the host's, 2 the network's, 0 that a concatenation has none."""
     match fields:
         case (single,):
-            return 1 if single.datatype in _HOST_ORDER else 2
+            return 1 if single.datatype in HOST_ORDER else 2
         case _:
             return 0
 
@@ -172,3 +162,19 @@ def spell_milliseconds(milliseconds: int) -> str:
         count, milliseconds = divmod(milliseconds, size)
         words += f"{count}{unit}" if count else ""
     return words or "0s"
+
+
+def ct_address(family: Family, end: str, direction: int) -> Field:
+    """Return the address at one end, `saddr` or `daddr`, of a connection's packets of one direction."""
+    whose = ("original", "reply")[direction]
+    at = 0 if end == "saddr" else 1
+    if family is Family.IPV4:
+        return _ct(f"ct {whose} ip {end}", Datatype.IPV4_ADDRESS, 4, key=19 + at, direction=direction)
+    return _ct(f"ct {whose} ip6 {end}", Datatype.IPV6_ADDRESS, 16, key=21 + at, direction=direction)
+
+
+def ct_port(end: str, direction: int) -> Field:
+    """Return the port at one end, `src` or `dst`, of a connection's packets of one direction."""
+    whose = ("original", "reply")[direction]
+    key = 11 if end == "src" else 12
+    return _ct(f"ct {whose} proto-{end}", Datatype.INET_SERVICE, 2, key=key, direction=direction)

@@ -7,6 +7,7 @@ Comes in: expressions, or the attributes of a listed rule. Goes out: the other. 
 from fairlead.nft.attributes import (
     attribute,
     iter_attributes,
+    long_number,
     name,
     nest,
     number,
@@ -22,13 +23,20 @@ from fairlead.nft.expressions import (
     Counter,
     Ct,
     CtKey,
+    CtSet,
     Decide,
+    Direction,
+    Dynset,
+    DynsetOperation,
     Expression,
     Fib,
     FibResult,
     Foreign,
     Header,
     Immediate,
+    Limit,
+    LimitUnit,
+    Log,
     Lookup,
     LookupValue,
     LookupVerdict,
@@ -41,6 +49,7 @@ from fairlead.nft.expressions import (
     Numgen,
     NumgenType,
     Payload,
+    Range,
     Reject,
     RejectType,
 )
@@ -54,6 +63,7 @@ _WIDE_REGISTERS, _WORDS_EACH = 4, 4
 _NAT_DERIVED = 3
 _FULLY_RANDOM = 1 << 4
 _INVERTED = 1
+_LIMIT_PACKETS = 0
 
 
 def encode_verdict(verdict: Verdict) -> bytes:
@@ -107,8 +117,13 @@ def _encode(expression: Expression) -> tuple[str, bytes]:  # noqa: PLR0912  a ta
             return "meta", number(2, key) + _word(1, register)
         case MetaSet(register, key):
             return "meta", number(2, key) + _word(3, register)
-        case Ct(register, key):
-            return "ct", number(2, key) + _word(1, register)
+        case Ct(register, key, direction):
+            side = b"" if direction is None else attribute(3, bytes((direction,)))
+            return "ct", number(2, key) + _word(1, register) + side
+        case CtSet(register, key):
+            return "ct", number(2, key) + _word(4, register)
+        case Range(register, low, high, inverted):
+            return "range", _word(1, register) + number(2, inverted) + encode_value(3, low) + encode_value(4, high)
         case Cmp(register, comparison, value):
             return "cmp", _word(1, register) + number(2, comparison) + encode_value(3, value)
         case Bitwise(register, destination, mask, xor):
@@ -120,6 +135,8 @@ def _encode(expression: Expression) -> tuple[str, bytes]:  # noqa: PLR0912  a ta
             return "lookup", name(1, target) + _word(2, register) + _word(3, destination)
         case LookupVerdict(target, register):
             return "lookup", name(1, target) + _word(2, register) + number(3, _VERDICT_REGISTER)
+        case Dynset():
+            return "dynset", _encode_dynset(expression)
         case Decide(verdict):
             return "immediate", number(1, _VERDICT_REGISTER) + nest(2, encode_verdict(verdict))
         case Immediate(register, value):
@@ -139,8 +156,21 @@ def _encode(expression: Expression) -> tuple[str, bytes]:  # noqa: PLR0912  a ta
             return "fib", _word(1, register) + number(2, result) + number(3, flags)
         case Counter():
             return "counter", b""
+        case Log(group, prefix, snaplen):
+            words = name(2, prefix) if prefix else b""
+            return "log", attribute(1, group.to_bytes(2, "big")) + words + (number(3, snaplen) if snaplen else b"")
+        case Limit(rate, unit, burst, over):
+            times = long_number(1, rate) + long_number(2, unit)
+            return "limit", times + number(3, burst) + number(4, _LIMIT_PACKETS) + number(5, over)
         case Foreign(kind, data):
             return kind, data
+
+
+def _encode_dynset(step: Dynset) -> bytes:
+    body = name(1, step.set) + number(3, step.operation) + _word(4, step.register)
+    if step.data is not None:
+        body += _word(5, step.data)
+    return body + (b"" if step.timeout is None else long_number(6, step.timeout))
 
 
 def _register(value: bytes) -> int:
@@ -162,7 +192,15 @@ def _parse(kind: str, found: dict[int, bytes]) -> Expression | None:  # noqa: PL
             key = MetaKey(parse_number(found[2]))
             return Meta(_register(found[1]), key) if 1 in found else MetaSet(_register(found[3]), key)
         case "ct" if 1 in found:
-            return Ct(_register(found[1]), CtKey(parse_number(found[2])))
+            side = Direction(parse_number(found[3])) if 3 in found else None
+            return Ct(_register(found[1]), CtKey(parse_number(found[2])), side)
+        case "ct" if 4 in found:
+            return CtSet(_register(found[4]), CtKey(parse_number(found[2])))
+        case "range":
+            ends = _data(found[3]), _data(found[4])
+            return Range(_register(found[1]), *ends, bool(parse_number(found[2])))
+        case "dynset" if not found.keys() - _DYNSET_KINDS and not any(found.get(9, b"")):
+            return _parse_dynset(found)
         case "cmp":
             return Cmp(_register(found[1]), Comparison(parse_number(found[2])), _data(found[3]))
         case "bitwise" if 4 in found:
@@ -191,8 +229,23 @@ def _parse(kind: str, found: dict[int, bytes]) -> Expression | None:  # noqa: PL
             return Fib(_register(found[1]), FibResult(parse_number(found[2])), parse_number(found[3]))
         case "counter":
             return Counter()
+        case "log" if not found.keys() - {1, 2, 3} and 1 in found:
+            prefix = parse_name(found.get(2, b""))
+            return Log(parse_number(found[1]), prefix, parse_number(found.get(3, b"")))
+        case "limit" if parse_number(found.get(4, b"")) == _LIMIT_PACKETS:
+            rate, unit = parse_number(found[1]), LimitUnit(parse_number(found[2]))
+            return Limit(rate, unit, parse_number(found[3]), bool(parse_number(found.get(5, b""))))
         case _:
             return None
+
+
+_DYNSET_KINDS = {1, 3, 4, 5, 6, 9}
+
+
+def _parse_dynset(found: dict[int, bytes]) -> Expression:
+    data = _register(found[5]) if 5 in found else None
+    timeout = parse_number(found.get(6, b"")) or None
+    return Dynset(parse_name(found[1]), DynsetOperation(parse_number(found[3])), _register(found[4]), data, timeout)
 
 
 def _parse_lookup(found: dict[int, bytes]) -> Expression:

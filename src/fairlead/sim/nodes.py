@@ -13,7 +13,7 @@ from fairlead.kube.discovery import EndpointSlice
 from fairlead.model import Frontend, FrontendKey, Origin
 from fairlead.net import Address, Family, Prefix, Protocol
 from fairlead.nft.evaluate import Entry, Packet, Passage, Step, Surroundings, evaluate_every_draw
-from fairlead.nft.evaluate_rules import Looked
+from fairlead.nft.memory import Looked
 from fairlead.nft.objects import Element
 from fairlead.nft.rule_text import spell_rule
 from fairlead.nft.text import spell_element
