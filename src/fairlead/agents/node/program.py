@@ -6,6 +6,7 @@ stay when it ends; when it starts it lists them once and applies only the differ
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncIterable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from fairlead.agents.node.events import EventWriter, notice_of
 from fairlead.agents.node.flows import FlowCleaning
 from fairlead.agents.node.lines import log
 from fairlead.agents.node.objects import ServiceObjects
@@ -26,6 +28,8 @@ from fairlead.drivers.netlink.monitor import RulesetMonitor
 from fairlead.drivers.netlink.nftables import NftError, NftSocket, open_nft_socket
 from fairlead.model import Finding
 from fairlead.net import Prefix
+
+_TELL_AGAIN_SECONDS, _REMEMBERED = 600.0, 4096
 
 
 class NodeAgentConfig(Struct, frozen=True, kw_only=True):
@@ -64,7 +68,8 @@ class NodeAgent:
         self._client = client
         self._nft = nft
         self._news = asyncio.Event()
-        self._told: set[Finding] = set()
+        self._told: dict[Finding, float] = {}
+        self._events = EventWriter(client, config.node, time.time)
         self._settled = False
         objects = ServiceObjects(config.node)
         settings = ServiceSettings(pod_prefixes=config.pod_prefixes, service_prefixes=config.service_prefixes)
@@ -80,6 +85,7 @@ class NodeAgent:
                 )
                 tasks.create_task(self._follow(changes, takers))
             tasks.create_task(self._program())
+            tasks.create_task(self._events.run())
             self._listen()
 
     async def _follow(self, changes: AsyncIterable[Change[Any]], takers: list[Callable[[Change[Any]], None]]) -> None:
@@ -145,12 +151,17 @@ class NodeAgent:
         """Nothing yet: the upkeep says it."""
 
     def found(self, findings: tuple[Finding, ...]) -> None:
-        """Tell each finding once."""
+        """Tell each finding, in the log and as an Event, and again when it is found again after a while."""
+        now = time.monotonic()
         for finding in findings:
-            if finding not in self._told:
-                self._told.add(finding)
-                origin, severity = str(finding.origin), finding.severity.value
-                log(event="finding", severity=severity, object=origin, message=finding.message, remedy=finding.remedy)
+            if now - self._told.get(finding, -_TELL_AGAIN_SECONDS) < _TELL_AGAIN_SECONDS:
+                continue
+            self._told[finding] = now
+            if len(self._told) > _REMEMBERED:
+                del self._told[next(iter(self._told))]
+            origin, severity = str(finding.origin), finding.severity.value
+            log(event="finding", severity=severity, object=origin, message=finding.message, remedy=finding.remedy)
+            self._events.tell(notice_of(finding))
 
 
 def _shared(feeds: list[Feed[Any, Any]]) -> list[tuple[Feed[Any, Any], list[Callable[[Change[Any]], None]]]]:
