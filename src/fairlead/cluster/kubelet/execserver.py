@@ -27,14 +27,18 @@ Follow = Callable[[Order], AsyncIterator[tuple[str, bytes]]]
 """What a container writes from now on, as pairs of stream name and text, until it ends."""
 
 
-async def serve_commands(path: Path, find: Find, follow: Follow) -> None:
+Talked = Callable[[Order, int], None]
+"""Told of the exit code of what ran in place of a stand-in."""
+
+
+async def serve_commands(path: Path, find: Find, follow: Follow, talked: Talked) -> None:
     """Answer on the unix socket `path` until cancelled; a socket file left there is replaced."""
     loop = asyncio.get_running_loop()
     async with asyncio.TaskGroup() as sessions:
         with _listen(path) as listener:
             while True:
                 asker, _ = await loop.sock_accept(listener)
-                sessions.create_task(_serve(asker, find, follow))
+                sessions.create_task(_serve(asker, find, follow, talked))
 
 
 def _listen(path: Path) -> socket.socket:
@@ -47,7 +51,7 @@ def _listen(path: Path) -> socket.socket:
     return listener
 
 
-async def _serve(asker: socket.socket, find: Find, follow: Follow) -> None:
+async def _serve(asker: socket.socket, find: Find, follow: Follow, talked: Talked) -> None:
     fds: list[int] = []
     with asker, suppress(OSError, msgspec.MsgspecError, ValueError):
         asker.setblocking(False)
@@ -55,6 +59,8 @@ async def _serve(asker: socket.socket, find: Find, follow: Follow) -> None:
             order = await _receive(asker, fds)
             outcome = await _run(asker, order, fds, find, follow)
             _close(fds)
+            if order.typing and not order.command and not outcome.refused:
+                talked(order, outcome.code)
             await asyncio.get_running_loop().sock_sendall(asker, msgspec.json.encode(outcome) + b"\n")
         finally:
             _close(fds)

@@ -91,7 +91,7 @@ class Kubelet:
             self._containers.standins.run(),
             self._follow_pods(),
             serve_places(self._config.sockets / "places", self._find_place, self._known_places),
-            serve_commands(self._config.sockets / "commands", self._find_inside, self._follow_log),
+            serve_commands(self._config.sockets / "commands", self._find_inside, self._follow_log, self._talked),
         ]
         tasks = [asyncio.ensure_future(part) for part in parts]
         try:
@@ -173,6 +173,11 @@ class Kubelet:
 
     def _follow_log(self, order: Order) -> AsyncIterator[tuple[str, bytes]]:
         return follow_new_lines(lambda: self._find_log(order.namespace, order.pod, order.container, False))
+
+    def _talked(self, order: Order, code: int) -> None:
+        worker = self._worker_of(order.namespace, order.pod)
+        if worker is not None:
+            worker.end_standin(order.container, code)
 
     def _worker_of(self, namespace: str, pod: str) -> PodWorker | None:
         for worker in self._workers.values():

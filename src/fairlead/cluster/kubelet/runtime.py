@@ -101,6 +101,8 @@ class Containers:
         self.standins = StandinsClient(standins, self._standin_ended)
         self._pools = {name: AddressPool(node.pod_prefix) for name, node in around.topology.nodes.items()}
         self._programs: dict[str, _Program] = {}
+        self._typed: dict[str, int] = {}
+        """Exit codes of stand-ins that somebody talked to."""
         self._book = LogBook(time.time)
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         self._capacity = (str(os.cpu_count() or 1), str(memory))
@@ -182,8 +184,9 @@ class Containers:
             return Inside(pid=program.pid, environment=program.environment, folder=folder)
         binds = (*self._own_files(pod, room), (str(self._scratch(room, container)), "/tmp"))
         environment = await self._environment(pod, container, room)
-        base = {"PATH": _PATH, "HOSTNAME": hostname, "HOME": "/root"}
-        return Inside(netns=room.netns, binds=binds, hostname=hostname, environment=base | environment, folder=folder)
+        values = {"PATH": _PATH, "HOSTNAME": hostname, "HOME": "/root"} | environment
+        words = tuple(expand(word, values) for word in (*container.command, *container.args)) or ("sh",)
+        return Inside(netns=room.netns, binds=binds, hostname=hostname, environment=values, folder=folder, words=words)
 
     def _scratch(self, room: Room, container: Container) -> Path:
         folder = room.folder / "place" / f"tmp-{container.name}"
@@ -363,7 +366,14 @@ class Containers:
 
     def _standin_ended(self, ended: Ended) -> None:
         uid, name, _ = ended.id.split("/")
-        self._on_ended(uid, name, ended.exit_code, ended.error)
+        self._on_ended(uid, name, self._typed.pop(ended.id, ended.exit_code), ended.error)
+
+    def end_standin(self, pod: Pod, name: str, restarts: int, code: int) -> None:
+        """What somebody ran in place of a stand-in has ended with `code`: so does the stand-in."""
+        key = _key(pod, name, restarts)
+        if key not in self._programs:
+            self._typed[key] = code
+            self.standins.stop(key, 0)
 
     def terminate(self, pod: Pod, command: Terminate) -> None:
         """Ask a container to end."""

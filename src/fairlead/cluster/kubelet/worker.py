@@ -121,6 +121,12 @@ class PodWorker:
         except Refused as refused:
             return refused.message
 
+    def end_standin(self, container: str, code: int) -> None:
+        """What somebody ran in place of a stand-in has ended; one that is talked to once ends with it."""
+        run = self._machine.runs.get(container)
+        if run is not None and run.alive and run.spec.stdin_once:
+            self._containers.end_standin(self.pod, container, run.restarts, code)
+
     def see(self, pod: Pod) -> None:
         """The API shows the pod so. Files that show its labels or annotations follow them."""
         before = self.pod.metadata
