@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from fairlead.compile.endpoints import SliceEndpoints, compile_slice
+from fairlead.compile.endpoints import EndpointFacts, HintedEndpoint, SliceEndpoints, compile_slice
 from fairlead.compile.services import NodeFacts, compile_service
 from fairlead.kube.core import Service
 from fairlead.kube.discovery import EndpointSlice
@@ -219,6 +219,74 @@ def test_source_ranges_close_the_load_balancer_addresses_and_say_so() -> None:
 def test_session_affinity_is_a_finding() -> None:
     _, findings = compile_service(a_service({"sessionAffinity": "ClientIP"}), (), NODE)
     assert [finding.origin.field for finding in findings] == ["spec.sessionAffinity"]
+
+
+def a_hinted(address: str, node: str, zones: str = "", nodes: str = "", **conditions: bool) -> Json:
+    hints: Document = {
+        "forZones": [{"name": each} for each in zones.split()],
+        "forNodes": [{"name": each} for each in nodes.split()],
+    }
+    known: Json = {**conditions}
+    return {"addresses": [address], "nodeName": node, "conditions": known, "hints": hints}
+
+
+MINE = a_hinted("10.244.1.2", "node-1", "a", "node-1")
+NEAR = a_hinted("10.244.2.2", "node-2", "a", "node-2")
+FAR = a_hinted("10.244.3.2", "node-3", "b", "node-3")
+MINE_BY_ZONE = a_hinted("10.244.1.2", "node-1", "a")
+NEAR_BY_ZONE = a_hinted("10.244.2.2", "node-2", "c a")
+FAR_BY_ZONE = a_hinted("10.244.3.2", "node-3", "b")
+FAR_DRAINING = a_hinted("10.244.3.8", "node-3", "b", ready=False, serving=True, terminating=True)
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "zone", "expected"),
+    [
+        ([MINE, NEAR, FAR], "a", "1.2"),
+        ([NEAR, FAR], "a", "2.2"),
+        ([MINE_BY_ZONE, NEAR, FAR], "a", "1.2 2.2"),
+        ([MINE_BY_ZONE, NEAR_BY_ZONE, FAR_BY_ZONE], "a", "1.2 2.2"),
+        ([MINE_BY_ZONE, NEAR_BY_ZONE, FAR_BY_ZONE], "d", "1.2 2.2 3.2"),
+        ([MINE_BY_ZONE, NEAR_BY_ZONE, FAR_BY_ZONE], "", "1.2 2.2 3.2"),
+        ([MINE_BY_ZONE, AWAY, FAR_BY_ZONE], "a", "1.2 2.2 3.2"),
+        ([MINE_BY_ZONE, FAR_DRAINING, UNREADY], "a", "1.2"),
+        ([FAR_DRAINING], "a", "3.8"),
+    ],
+    ids=[
+        "hints for nodes come first",
+        "without one for this node hints for zones count",
+        "hints for nodes count only where all have some",
+        "hints for zones keep traffic in the zone",
+        "without one for this zone all are used",
+        "a node without a zone uses all",
+        "hints count only where all ready endpoints have some",
+        "endpoints that are not ready need no hints",
+        "the fallback to draining ones knows no hints",
+    ],
+)
+def test_topology_hints_choose_near_endpoints(endpoints: list[Json], zone: str, expected: str) -> None:
+    node = NodeFacts("node-1", NODE.addresses, zone)
+    service = a_service({"externalTrafficPolicy": "Local", **NODE_PORT_SPEC})
+    found, _ = compile_service(service, (a_slice(*endpoints),), node)
+    wanted = [f"10.244.{each}:8080" for each in expected.split()]
+    assert backends(found[0]) == wanted
+    assert [f"{each.address}:{each.port}" for each in found[1].inside] == wanted
+
+
+def test_hints_do_not_count_among_the_endpoints_of_this_node() -> None:
+    here = a_hinted("10.244.1.2", "node-1", "b", "node-2")
+    also = a_hinted("10.244.1.3", "node-1", "a", "node-1")
+    service = a_service({"internalTrafficPolicy": "Local"})
+    found, _ = compile_service(service, (a_slice(here, also),), NodeFacts("node-1", (), "a"))
+    assert backends(found[0]) == ["10.244.1.2:8080", "10.244.1.3:8080"]
+
+
+def test_an_endpoint_without_hints_keeps_no_room_for_them_and_equal_hints_are_one() -> None:
+    first, second = a_slice(MINE_BY_ZONE, HERE).endpoints, a_slice(a_hinted("10.244.1.9", "node-1", "a")).endpoints
+    assert isinstance(first[0], HintedEndpoint)
+    assert isinstance(second[0], HintedEndpoint)
+    assert first[0].hints is second[0].hints
+    assert type(first[1]) is EndpointFacts
 
 
 def test_each_family_sees_its_own_addresses_and_slices() -> None:

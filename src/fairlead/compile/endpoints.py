@@ -1,12 +1,15 @@
 """EndpointSlices reduced to what the choice of backends needs.
 
 Comes in: one slice and the own node's name. Goes out: its ports by name and its endpoints, each an address and three
-facts. This is what an agent keeps of a slice: a tenth of the object. Source: k/pkg/proxy/endpointslicecache.go.
+facts; those with hints are of a type of their own, so that hints cost nothing where there are none. This is what an
+agent keeps of a slice: a tenth of the object. Source: k/pkg/proxy/endpointslicecache.go.
 """
+
+from functools import lru_cache
 
 from msgspec import Struct
 
-from fairlead.kube.discovery import SERVICE_NAME_LABEL, EndpointSlice, EndpointSliceOutline
+from fairlead.kube.discovery import SERVICE_NAME_LABEL, EndpointHints, EndpointSlice, EndpointSliceOutline
 from fairlead.net import Address, Family, Port, Protocol, parse_address
 
 
@@ -17,6 +20,19 @@ class EndpointFacts(Struct, frozen=True, gc=False):
     ready: bool
     draining: bool
     local: bool
+
+
+class Hints(Struct, frozen=True, gc=False):
+    """From where an endpoint would rather be used; few different ones are shared by many endpoints."""
+
+    zones: tuple[str, ...]
+    nodes: tuple[str, ...]
+
+
+class HintedEndpoint(EndpointFacts, frozen=True, gc=False):
+    """An endpoint that says from where it would rather be used."""
+
+    hints: Hints
 
 
 class SliceEndpoints(Struct, frozen=True):
@@ -51,9 +67,23 @@ def compile_slice(piece: EndpointSlice | EndpointSliceOutline, node: str) -> Sli
         draining = conditions.terminating is True and conditions.serving is not False
         if endpoint.addresses and (ready or draining):
             address = parse(endpoint.addresses[0])
-            if address is not None:
-                endpoints.append(EndpointFacts(address, ready, draining, endpoint.node_name == node))
+            if address is None:
+                continue
+            local, hints = endpoint.node_name == node, endpoint.hints
+            if hints is None or not ready:
+                endpoints.append(EndpointFacts(address, ready, draining, local))
+            else:
+                endpoints.append(HintedEndpoint(address, ready, draining, local, _compile_hints(hints)))
     return SliceEndpoints(piece.metadata.labels.get(SERVICE_NAME_LABEL, ""), family, ports, tuple(endpoints))
+
+
+def _compile_hints(hints: EndpointHints) -> Hints:
+    return _shared_hints(tuple(each.name for each in hints.for_zones), tuple(each.name for each in hints.for_nodes))
+
+
+@lru_cache(maxsize=10_000)
+def _shared_hints(zones: tuple[str, ...], nodes: tuple[str, ...]) -> Hints:
+    return Hints(zones, nodes)
 
 
 def parse_ipv4(text: str) -> Address | None:

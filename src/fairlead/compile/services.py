@@ -9,19 +9,22 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
-from fairlead.compile.endpoints import EndpointFacts, SliceEndpoints, parse_ipv4, parse_ipv6
+from fairlead.compile.endpoints import EndpointFacts, HintedEndpoint, SliceEndpoints, parse_ipv4, parse_ipv6
+from fairlead.compile.topology import choose_near
 from fairlead.kube.core import Service, ServicePort
 from fairlead.model import Backend, Finding, Frontend, FrontendKey, Masquerade, Origin, Refusal, Severity
 from fairlead.net import Address, Family, Port, Protocol, parse_protocol
 
 PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
+ZONE_LABEL = "topology.kubernetes.io/zone"
 
 
 class NodeFacts(Struct, frozen=True):
-    """The node frontends are compiled for; node ports open on `addresses` only."""
+    """The node frontends are compiled for; node ports open on `addresses` only. `zone` is empty where it has none."""
 
     name: str
     addresses: tuple[Address, ...]
+    zone: str = ""
 
 
 class _Choice(Struct, frozen=True):
@@ -70,10 +73,10 @@ def _compile_port(
     spec = service.spec
     protocol = parse_protocol(port.protocol)
     facts = _endpoints_of(port.name, protocol, slices, family)
-    everywhere = _choose(facts, only_local=False)
-    internal = _choose(facts, only_local=True) if spec.internal_traffic_policy == "Local" else everywhere
+    everywhere = _choose_cluster(facts, node)
+    internal = _choose_local(facts) if spec.internal_traffic_policy == "Local" else everywhere
     local = spec.external_traffic_policy == "Local"
-    outside = _choose(facts, only_local=True) if local else everywhere
+    outside = _choose_local(facts) if local else everywhere
 
     def origin(field: str) -> Origin:
         return Origin("Service", service.metadata.namespace, service.metadata.name, field)
@@ -126,11 +129,19 @@ def _endpoints_of(
     return facts
 
 
-def _choose(facts: dict[Backend, EndpointFacts], *, only_local: bool) -> _Choice:
-    """Ready endpoints, or serving and terminating ones when none is ready (KEP-1669), here or everywhere."""
-    near = {backend: endpoint for backend, endpoint in facts.items() if endpoint.local} if only_local else facts
+def _choose_cluster(facts: dict[Backend, EndpointFacts], node: NodeFacts) -> _Choice:
+    """Ready endpoints that are near enough, or serving and terminating ones when none is ready (KEP-1669)."""
+    ready = [backend for backend, endpoint in facts.items() if endpoint.ready]
+    if ready and isinstance(facts[ready[0]], HintedEndpoint):
+        ready = choose_near({backend: facts[backend] for backend in ready}, node.name, node.zone)
+    return _Choice(tuple(sorted(ready or facts)), Refusal.REJECT)
+
+
+def _choose_local(facts: dict[Backend, EndpointFacts]) -> _Choice:
+    """Ready endpoints of this node, or its serving and terminating ones; hints do not count among them."""
+    near = {backend: endpoint for backend, endpoint in facts.items() if endpoint.local}
     chosen = [backend for backend, endpoint in near.items() if endpoint.ready] or near
-    return _Choice(tuple(sorted(chosen)), Refusal.DROP if only_local and facts else Refusal.REJECT)
+    return _Choice(tuple(sorted(chosen)), Refusal.DROP if facts else Refusal.REJECT)
 
 
 def _addresses(texts: Iterable[str], family: Family) -> Iterator[tuple[int, Address]]:

@@ -62,6 +62,7 @@ class EndpointOutline(Wire, frozen=True, gc=False):
     addresses: tuple[str, ...] = ()
     conditions: EndpointConditions = EndpointConditions()
     node_name: str | None = None
+    hints: EndpointHints | None = None
 
 
 class EndpointSliceOutline(KubeObject, frozen=True):
