@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from fairlead.compile.endpoints import SliceEndpoints, compile_slice
-from fairlead.compile.services import PROXY_NAME_LABEL, NodeFacts
+from fairlead.compile.services import PROXY_NAME_LABEL, ZONE_LABEL, NodeFacts
 from fairlead.drivers.kubeapi import Applied, Change, Deleted, Replaced
 from fairlead.kube.core import Node, Service
 from fairlead.kube.discovery import EndpointSlice, EndpointSliceOutline
@@ -137,8 +137,12 @@ class ServiceObjects:
         primary: dict[Family, Address] = {}
         for address in (parse_address(a.address) for a in node.status.addresses if a.type == "InternalIP"):
             primary.setdefault(address.family, address)
-        facts = NodeFacts(self.facts.name, tuple(primary.values()))
+        zone = node.metadata.labels.get(ZONE_LABEL, "")
+        facts = NodeFacts(self.facts.name, tuple(primary.values()), zone)
         if facts != self.facts:
+            if zone != self.facts.zone:
+                for key in self.services:
+                    self._touch(key)
             self.facts = facts
             for listener in self._listeners:
                 listener.touch_node()
