@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -143,8 +144,10 @@ class Machine:
             )
         )
         program = (
-            "import asyncio, sys; from pathlib import Path; from fairlead.agents.node import NodeAgentConfig, main\n"
-            "asyncio.run(main(NodeAgentConfig(node='node-1', kubeconfig=Path(sys.argv[1]))))"
+            "import asyncio, sys; from pathlib import Path\n"
+            "from fairlead.agents.node import Binding, NodeAgentConfig, main\n"
+            "asyncio.run(main(NodeAgentConfig(node='node-1', kubeconfig=Path(sys.argv[1]), healthz=Binding('', 10256), "
+            "metrics=Binding('127.0.0.1', 10249))))"
         )
         with entered(self.namespace):
             agent = subprocess.Popen(
@@ -176,6 +179,12 @@ class Machine:
         deadline = time.monotonic() + seconds
         while self.log().count(text) < times:
             assert time.monotonic() < deadline, f"{text!r} was never said: {self.log()}"
+            await asyncio.sleep(0.02)
+
+    async def wait_for_answer(self, url: str, status: str, seconds: float = 10) -> None:
+        deadline = time.monotonic() + seconds
+        while self.run("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", url) != status:
+            assert time.monotonic() < deadline, f"{url} never answered {status}: {self.log()}"
             await asyncio.sleep(0.02)
 
     def close(self) -> None:
@@ -214,6 +223,36 @@ async def test_the_kernel_follows_endpoints_and_services(machine: Machine) -> No
     await machine.world.remove("services", "web")
     await machine.wait_for(set())
     assert "10.96.0.10" not in machine.run("nft", "list", "ruleset")
+
+
+async def test_health_metrics_and_mode_are_served_as_by_kube_proxy(machine: Machine) -> None:
+    machine.start_agent()
+    await machine.wait_for({"10.244.1.2", "10.244.2.2"})
+    now = datetime.now(UTC).isoformat()
+    happened: Document = {"endpoints.kubernetes.io/last-change-trigger-time": now}
+    piece = a_slice("web", "10.244.1.2", "10.244.2.3")
+    await machine.world.put(
+        "endpointslices", {**piece, "metadata": {**mapping_at(piece, "metadata"), "annotations": happened}}
+    )
+    await machine.wait_for({"10.244.1.2", "10.244.2.3"})
+    for address in ("127.0.0.1", "[::1]"):
+        health = machine.run("curl", "-si", f"http://{address}:10256/healthz")
+        assert "200 OK" in health
+        assert "lastUpdated" in health
+        assert json.loads(health.split("\n\n")[1])["status"]["IPv4"]["healthy"] is True
+    assert "200 OK" in machine.run("curl", "-si", "http://127.0.0.1:10256/livez")
+    assert machine.run("curl", "-s", "http://127.0.0.1:10249/proxyMode") == "nftables"
+    assert machine.run("curl", "-s", "http://127.0.0.1:10249/healthz") == "ok"
+    assert '"mode":"nftables"' in machine.run("curl", "-s", "http://127.0.0.1:10249/configz")
+    metrics = machine.run("curl", "-s", "http://127.0.0.1:10249/metrics")
+    assert 'kubeproxy_network_programming_duration_seconds_count{ip_family="IPv4"} 1.0' in metrics
+    assert 'kubeproxy_sync_partial_proxy_rules_duration_seconds_count{ip_family="IPv4"} 1.0' in metrics
+    assert "kubeproxy_sync_proxy_rules_endpoint_changes_total 1.0" in metrics
+    assert 'kubeproxy_proxy_healthz_total{code="200"} 2.0' in metrics
+    assert "process_resident_memory_bytes" in metrics
+    await machine.world.remove("nodes", "node-1")
+    await machine.wait_for_answer("http://127.0.0.1:10256/healthz", "503")
+    assert machine.addresses() == {"10.244.1.2", "10.244.2.3"}
 
 
 async def test_sigterm_leaves_the_rows_and_the_next_agent_applies_only_the_difference(machine: Machine) -> None:

@@ -2,9 +2,13 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from fairlead.agents.node import Binding
+    from fairlead.net import Prefix
 
 AGENTS = ("node",)
 
@@ -12,35 +16,90 @@ AGENTS = ("node",)
 def agent(
     which: Annotated[str, typer.Argument(metavar="AGENT[,AGENT...]", help="Which agents to run: node.")],
     kubeconfig: Annotated[
-        Path | None, typer.Option("--kubeconfig", help="How to reach the API server; default: KUBECONFIG.")
+        Path | None,
+        typer.Option("--kubeconfig", help="How to reach the API server; default: KUBECONFIG."),
     ] = None,
     node: Annotated[
-        str | None, typer.Option("--node", help="The Node object this machine is; default: NODE_NAME or its host name.")
+        str | None,
+        typer.Option(
+            "--node-name", "--node", help="The Node object this machine is; default: NODE_NAME or its host name."
+        ),
     ] = None,
     pod_cidr: Annotated[
         list[str] | None,
         typer.Option("--pod-cidr", help="Addresses of this node's pods; default: the Node object's podCIDRs."),
     ] = None,
-    service_cidr: Annotated[str, typer.Option("--service-cidr", help="Where ClusterIPs come from.")] = "10.96.0.0/16",
+    cluster_cidr: Annotated[
+        str,
+        typer.Option("--cluster-cidr", help="Addresses of all pods, a,b for two families; in place of --pod-cidr."),
+    ] = "",
+    service_cidr: Annotated[
+        str, typer.Option("--service-cidr", help="Where ClusterIPs come from, a,b for two families.")
+    ] = "10.96.0.0/16",
+    healthz_bind_address: Annotated[
+        str, typer.Option(help="Where to answer /healthz and /livez; empty: nowhere.")
+    ] = ":10256",
+    metrics_bind_address: Annotated[
+        str, typer.Option(help="Where to answer /metrics, /proxyMode and /configz; empty: nowhere.")
+    ] = "127.0.0.1:10249",
+    cleanup: Annotated[
+        bool, typer.Option("--cleanup", help="Remove what an agent left in this machine's nftables, and end.")
+    ] = False,
 ) -> None:
     """Run agents in the foreground: `node` programs Services into this machine's nftables."""
     import asyncio
     import socket
 
-    from fairlead.agents.node import NodeAgentConfig, main
-    from fairlead.net import parse_prefix
-
     names = which.split(",")
     for name in names:
         if name not in AGENTS:
             raise typer.BadParameter(f"{name!r} is no agent; the agents are: {', '.join(AGENTS)}")
-    file = kubeconfig or Path(os.environ.get("KUBECONFIG") or Path.home() / ".kube/config")
-    if not file.is_file():
-        raise typer.BadParameter(f"{file} does not exist", param_hint="--kubeconfig")
+    if cleanup:
+        from fairlead.agents.node.cleanup import remove_tables
+
+        removed = remove_tables()
+        typer.echo(f"removed {', '.join(removed)}" if removed else "there was nothing to remove")
+        return
+
+    from fairlead.agents.node import NodeAgentConfig, main
+
     config = NodeAgentConfig(
-        node=node or os.environ.get("NODE_NAME") or socket.gethostname(),
-        kubeconfig=file,
-        pod_prefixes=tuple(parse_prefix(text) for text in pod_cidr or ()),
-        service_prefixes=(parse_prefix(service_cidr),),
+        node=node or os.environ.get("NODE_NAME") or socket.gethostname().lower(),
+        kubeconfig=_kubeconfig(kubeconfig),
+        pod_prefixes=_prefixes(cluster_cidr, "--cluster-cidr") or _prefixes(",".join(pod_cidr or ()), "--pod-cidr"),
+        service_prefixes=_prefixes(service_cidr, "--service-cidr"),
+        healthz=_binding(healthz_bind_address, "--healthz-bind-address"),
+        metrics=_binding(metrics_bind_address, "--metrics-bind-address"),
     )
     asyncio.run(main(config))
+
+
+def _kubeconfig(named: Path | None) -> Path:
+    file = named or Path(os.environ.get("KUBECONFIG") or Path.home() / ".kube/config")
+    if not file.is_file():
+        raise typer.BadParameter(
+            f"{file} does not exist; name a kubeconfig with --kubeconfig or the variable KUBECONFIG",
+            param_hint="--kubeconfig",
+        )
+    return file
+
+
+def _prefixes(text: str, option: str) -> "tuple[Prefix, ...]":
+    from fairlead.net import parse_prefix
+
+    try:
+        prefixes = tuple(parse_prefix(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"{error}; write 10.96.0.0/16, or 10.96.0.0/16,fd00:96::/112", param_hint=option
+        ) from None
+    return prefixes
+
+
+def _binding(text: str, option: str) -> "Binding | None":
+    from fairlead.agents.node.pages import parse_binding
+
+    try:
+        return parse_binding(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None

@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from fairlead.agents.node import NodeAgentConfig
+from fairlead.agents.node import HEALTH_PORT, METRICS_PORT, Binding, NodeAgentConfig
 from fairlead.agents.node import main as run_node_agent
 from fairlead.cluster.apiserver import http
 from fairlead.cluster.apiserver.bootstrap import create_first_objects
@@ -95,7 +95,12 @@ def components_of(plan: LaunchPlan, listener: socket.socket) -> list[Component]:
 
 def _agent(node: NodeNetwork, spec: TopologySpec, kubeconfig: Path) -> Callable[[], Coroutine[Any, Any, None]]:
     config = NodeAgentConfig(
-        node=node.name, kubeconfig=kubeconfig, pod_prefixes=(node.pod_prefix,), service_prefixes=(spec.service_prefix,)
+        node=node.name,
+        kubeconfig=kubeconfig,
+        pod_prefixes=(node.pod_prefix,),
+        service_prefixes=(spec.service_prefix,),
+        healthz=Binding("", HEALTH_PORT),
+        metrics=Binding("127.0.0.1", METRICS_PORT),
     )
 
     async def run() -> None:

@@ -1,5 +1,9 @@
 """The node agent: Services into this machine's nftables."""
 
+from fairlead.agents.node.pages import Binding
 from fairlead.agents.node.program import NodeAgentConfig, main
 
-__all__ = ["NodeAgentConfig", "main"]
+HEALTH_PORT, METRICS_PORT = 10256, 10249
+"""Where kube-proxy answers, and so the agent: health on every address, metrics on loopback."""
+
+__all__ = ["HEALTH_PORT", "METRICS_PORT", "Binding", "NodeAgentConfig", "main"]

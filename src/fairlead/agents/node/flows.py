@@ -5,6 +5,7 @@ is complained about once; the traffic goes on.
 """
 
 from fairlead.agents.node.lines import log
+from fairlead.agents.node.metrics import Counts
 from fairlead.agents.node.services import Answerers
 from fairlead.agents.node.staleness import stale_flows
 from fairlead.drivers.errors import FairleadError
@@ -15,7 +16,8 @@ from fairlead.net import Family
 class FlowCleaning:
     """The agent's hand in connection tracking."""
 
-    def __init__(self) -> None:
+    def __init__(self, counts: Counts) -> None:
+        self._counts = counts
         self._conntrack: ConntrackSocket | None = None
         self._complaints: set[str] = set()
 
@@ -25,7 +27,9 @@ class FlowCleaning:
             self._conntrack = self._conntrack or ConntrackSocket()
             stale = stale_flows(answerers, self._conntrack.udp_flows(family))
             if stale:
-                log(event="forgot", flows=self._conntrack.forget(stale, family), family=family.value)
+                forgotten = self._conntrack.forget(stale, family)
+                self._counts.family(family).flows_deleted += forgotten
+                log(event="forgot", flows=forgotten, family=family.value)
         except FairleadError as error:
             if self._conntrack is not None:
                 self._conntrack.close()

@@ -4,10 +4,9 @@ Comes in: changes. Goes out: objects by key, and to every listener the keys that
 of both address families. Refuses to know what any of it means.
 """
 
-from collections.abc import Iterator
 from typing import Protocol, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from fairlead.compile.endpoints import SliceEndpoints, compile_slice
@@ -21,14 +20,32 @@ from fairlead.net import Address, Family, Prefix, parse_address, parse_prefix
 Key: TypeAlias = tuple[str, str]
 """Namespace and name."""
 
+HAPPENED_ANNOTATION = "endpoints.kubernetes.io/last-change-trigger-time"
 _NONE: dict[str, str] = {}
 
 
 class KeptSlice(Struct, frozen=True):
-    """What is kept of a slice: its namespace and name, and its endpoints."""
+    """What is kept of a slice: its namespace and name, its endpoints, and when what it tells of happened."""
 
     key: Key
     endpoints: SliceEndpoints
+    happened: str = ""
+
+
+class Heard(Struct):
+    """How many changes were heard of, ever and since everything was programmed last; lists do not count."""
+
+    services: int = 0
+    slices: int = 0
+    services_pending: int = 0
+    slices_pending: int = 0
+    happened: list[tuple[Family | None, str]] = field(default_factory=list[tuple[Family | None, str]])
+    """When the changes of slices happened, as their annotations say, since everything was programmed last."""
+
+    def settle(self) -> None:
+        """Note that everything is programmed."""
+        self.services_pending = self.slices_pending = 0
+        self.happened.clear()
 
 
 class Listener(Protocol):
@@ -51,7 +68,10 @@ class ServiceObjects:
         self.pod_prefixes: tuple[Prefix, ...] = ()
         """Where the addresses of the node's pods come from, as the Node object says; empty until it does."""
         self.node: Node | None = None
+        self.node_deleted = False
+        """Whether the Node object was there once and is not any more."""
         self.services: dict[Key, Service] = {}
+        self.heard = Heard()
         self._slices: dict[Key, SliceEndpoints] = {}
         self._slices_of: dict[Key, dict[str, SliceEndpoints]] = {}
         self._listeners: list[Listener] = []
@@ -76,9 +96,25 @@ class ServiceObjects:
         """The slices of a service."""
         return tuple(self._slices_of.get(key, {}).values())
 
-    def slices(self) -> Iterator[tuple[Key, SliceEndpoints]]:
-        """Every slice, by its own namespace and name."""
-        return iter(self._slices.items())
+    def local_ready(self, key: Key) -> frozenset[Address]:
+        """The addresses of a service's ready endpoints on this node, of both families."""
+        pieces = self._slices_of.get(key, {}).values()
+        return frozenset(each.address for piece in pieces for each in piece.endpoints if each.local and each.ready)
+
+    def without_local(self, family: Family) -> dict[str, int]:
+        """How many services want local endpoints for a kind of traffic, have endpoints, and none of them here."""
+        found = {"internal": 0, "external": 0}
+        for key, service in self.services.items():
+            spec = service.spec
+            internal = spec.internal_traffic_policy == "Local"
+            external = spec.external_traffic_policy == "Local"
+            if not internal and not external:
+                continue
+            endpoints = [each for piece in self.slices_of(key) if piece.family is family for each in piece.endpoints]
+            if endpoints and not any(each.local for each in endpoints):
+                found["internal"] += internal
+                found["external"] += external
+        return found
 
     def take_services(self, change: Change[Service]) -> None:
         """Note a change of Services."""
@@ -93,10 +129,12 @@ class ServiceObjects:
                 for key in before:
                     self._touch(key)
             case Applied(item):
+                self._hear_service()
                 key = item.metadata.namespace, item.metadata.name
                 self.services[key] = item
                 self._touch(key)
             case Deleted(item):
+                self._hear_service()
                 key = item.metadata.namespace, item.metadata.name
                 if self.services.pop(key, None) is not None:
                     self._touch(key)
@@ -104,7 +142,8 @@ class ServiceObjects:
     def keep_slice(self, piece: EndpointSlice | EndpointSliceOutline) -> KeptSlice:
         """What is kept of a slice."""
         key = piece.metadata.namespace, piece.metadata.name
-        return KeptSlice(key, compile_slice(piece, self.facts.name))
+        happened = piece.metadata.annotations.get(HAPPENED_ANNOTATION, "")
+        return KeptSlice(key, compile_slice(piece, self.facts.name), happened)
 
     def take_slices(self, change: Change[KeptSlice]) -> None:
         """Note a change of EndpointSlices."""
@@ -116,8 +155,10 @@ class ServiceObjects:
                 for item in items:
                     self._put_slice(item)
             case Applied(item):
+                self._hear_slice(item)
                 self._put_slice(item)
             case Deleted(item):
+                self._hear_slice(item)
                 self._drop_slice(item.key)
 
     def take_nodes(self, change: Change[Node]) -> None:
@@ -130,6 +171,7 @@ class ServiceObjects:
                 node = item if item.metadata.name == self.facts.name else self.node
             case Deleted(item):
                 node = None if item.metadata.name == self.facts.name else self.node
+        self.node_deleted = node is None and (self.node is not None or self.node_deleted)
         self.node = node
         if node is None:
             return
@@ -150,6 +192,16 @@ class ServiceObjects:
     def _touch(self, key: Key, family: Family | None = None) -> None:
         for listener in self._listeners:
             listener.touch(key, family)
+
+    def _hear_service(self) -> None:
+        self.heard.services += 1
+        self.heard.services_pending += 1
+
+    def _hear_slice(self, item: KeptSlice) -> None:
+        self.heard.slices += 1
+        self.heard.slices_pending += 1
+        if item.happened:
+            self.heard.happened.append((item.endpoints.family, item.happened))
 
     def _put_slice(self, kept: KeptSlice) -> None:
         key, compiled = kept.key, kept.endpoints

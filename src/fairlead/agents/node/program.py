@@ -12,36 +12,40 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
-from fairlead.agents.node.events import EventWriter, notice_of
+from fairlead.agents.node.account import Account
+from fairlead.agents.node.events import EventWriter
 from fairlead.agents.node.flows import FlowCleaning
+from fairlead.agents.node.healthchecks import HealthChecks
 from fairlead.agents.node.lines import log
 from fairlead.agents.node.objects import ServiceObjects
+from fairlead.agents.node.pages import Binding, keep_serving
 from fairlead.agents.node.services import ServicePart, ServiceSettings
-from fairlead.agents.node.tables import Feed, Part, Table
-from fairlead.agents.node.upkeep import Upkeep, Work
+from fairlead.agents.node.tables import Feed, Part
+from fairlead.agents.node.upkeep import Upkeep
 from fairlead.drivers.collection import collection_paused, settle_memory
 from fairlead.drivers.errors import FairleadError
 from fairlead.drivers.kubeapi import ApiError, Change, HttpTransport, KubeClient
 from fairlead.drivers.netlink.monitor import RulesetMonitor
-from fairlead.drivers.netlink.nftables import NftError, NftSocket, open_nft_socket
-from fairlead.model import Finding
+from fairlead.drivers.netlink.nftables import NftSocket, open_nft_socket
 from fairlead.net import Prefix
-
-_TELL_AGAIN_SECONDS, _REMEMBERED = 600.0, 4096
 
 
 class NodeAgentConfig(Struct, frozen=True, kw_only=True):
     """Which node this is, how to reach the API server, and which addresses are local.
 
-    Without `pod_prefixes` the Node object's podCIDRs are taken once it has some.
+    Without `pod_prefixes` the Node object's podCIDRs are taken once it has some. Pages are served at the two bindings;
+    None is for not at all.
     """
 
     node: str
     kubeconfig: Path
     pod_prefixes: tuple[Prefix, ...] = ()
     service_prefixes: tuple[Prefix, ...] = ()
+    healthz: Binding | None = None
+    metrics: Binding | None = None
 
 
 async def main(config: NodeAgentConfig) -> None:
@@ -68,13 +72,16 @@ class NodeAgent:
         self._client = client
         self._nft = nft
         self._news = asyncio.Event()
-        self._told: dict[Finding, float] = {}
+        self._config = config
         self._events = EventWriter(client, config.node, time.time)
-        self._settled = False
         objects = ServiceObjects(config.node)
+        tell = self._events.tell
+        self._account = Account(objects, tell, _shown(config), time.time)
+        self._checks = HealthChecks(objects, lambda: self._account.health.healthy(time.time()), tell, config.node)
         settings = ServiceSettings(pod_prefixes=config.pod_prefixes, service_prefixes=config.service_prefixes)
-        self._parts: Sequence[Part] = (ServicePart(objects, settings, FlowCleaning().forget),)
-        self._upkeeps = [Upkeep(table, nft, self) for part in self._parts for table in part.tables()]
+        self._parts: Sequence[Part] = (ServicePart(objects, settings, FlowCleaning(self._account.counts).forget),)
+        self._tables = tuple(table for part in self._parts for table in part.tables())
+        self._upkeeps = [Upkeep(table, nft, self._account) for table in self._tables]
 
     async def run(self) -> None:
         """Follow and program for ever."""
@@ -86,6 +93,13 @@ class NodeAgent:
                 tasks.create_task(self._follow(changes, takers))
             tasks.create_task(self._program())
             tasks.create_task(self._events.run())
+            tasks.create_task(self._checks.run())
+            for what, binding, pages in (
+                ("health", self._config.healthz, self._account.health_page),
+                ("metrics", self._config.metrics, self._account.metrics_page),
+            ):
+                if binding is not None:
+                    tasks.create_task(keep_serving(what, binding, pages))
             self._listen()
 
     async def _follow(self, changes: AsyncIterable[Change[Any]], takers: list[Callable[[Change[Any]], None]]) -> None:
@@ -94,6 +108,7 @@ class NodeAgent:
                 for take in takers:
                     take(change)
             del change  # a list of everything is large, and the next change may be long in coming
+            self._account.heard(self._tables)
             self._news.set()
 
     def _listen(self) -> None:
@@ -118,6 +133,7 @@ class NodeAgent:
         """Take everything that is queued, then do one round, without a pause, so that a change is followed at once."""
         loop = asyncio.get_running_loop()
         alarm = loop.call_soon(self._news.set)
+        settled = False
         while True:
             await self._news.wait()
             self._news.clear()
@@ -125,43 +141,14 @@ class NodeAgent:
             with collection_paused():
                 for upkeep in self._upkeeps:
                     upkeep.attend(loop.time())
+            self._account.settled(self._upkeeps)
+            if not settled and any(table.synced for table in self._tables):
+                settled = True
+                settle_memory()
             alarm.cancel()
             times = [when for upkeep in self._upkeeps if (when := upkeep.next_time()) is not None]
             if times:
                 alarm = loop.call_at(min(times), self._news.set)
-
-    def programmed(self, table: Table, work: Work) -> None:
-        """Say what was done, unless it was nothing."""
-        if work.outcome.transaction:
-            log(
-                event="recovered" if work.reason in ("refused", "isolate") else "programmed",
-                table=table.label,
-                **({"reason": work.reason} if work.reason else {}),
-                objects=work.outcome.objects,
-                changes=work.outcome.changes,
-                total=work.outcome.total,
-                python_ms=f"{work.python * 1000:.2f}",
-                kernel_ms=f"{work.kernel * 1000:.2f}",
-            )
-        if not self._settled:
-            self._settled = True
-            settle_memory()
-
-    def refused(self, table: Table, error: NftError) -> None:
-        """Nothing yet: the upkeep says it."""
-
-    def found(self, findings: tuple[Finding, ...]) -> None:
-        """Tell each finding, in the log and as an Event, and again when it is found again after a while."""
-        now = time.monotonic()
-        for finding in findings:
-            if now - self._told.get(finding, -_TELL_AGAIN_SECONDS) < _TELL_AGAIN_SECONDS:
-                continue
-            self._told[finding] = now
-            if len(self._told) > _REMEMBERED:
-                del self._told[next(iter(self._told))]
-            origin, severity = str(finding.origin), finding.severity.value
-            log(event="finding", severity=severity, object=origin, message=finding.message, remedy=finding.remedy)
-            self._events.tell(notice_of(finding))
 
 
 def _shared(feeds: list[Feed[Any, Any]]) -> list[tuple[Feed[Any, Any], list[Callable[[Change[Any]], None]]]]:
@@ -171,6 +158,20 @@ def _shared(feeds: list[Feed[Any, Any]]) -> list[tuple[Feed[Any, Any], list[Call
         _, takers = found.setdefault((feed.cls, feed.keep, feed.labels, feed.fields), (feed, []))
         takers.append(feed.take)
     return list(found.values())
+
+
+def _shown(config: NodeAgentConfig) -> bytes:
+    """The configuration, as the page /configz shows it."""
+    shown = {
+        "mode": "nftables",
+        "hostnameOverride": config.node,
+        "clientConnection": {"kubeconfig": str(config.kubeconfig)},
+        "healthzBindAddress": str(config.healthz or ""),
+        "metricsBindAddress": str(config.metrics or ""),
+        "podCIDRs": [str(prefix) for prefix in config.pod_prefixes],
+        "serviceCIDRs": [str(prefix) for prefix in config.service_prefixes],
+    }
+    return msgspec.json.encode({"kubeproxy.config.k8s.io": shown})
 
 
 def _tell(error: ApiError) -> None:

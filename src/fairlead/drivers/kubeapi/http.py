@@ -8,6 +8,7 @@ import asyncio
 import base64
 import os
 import ssl
+import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any, cast
@@ -22,16 +23,21 @@ from fairlead.drivers.kubeapi.transport import ApiError, ApiRequest, ApiResponse
 _CONNECT_SECONDS, _ANSWER_SECONDS = 5.0, 60.0
 _SILENT_SECONDS = 330.0  # servers end a watch earlier; one that says nothing for longer is dead
 _LONGEST_LINE = 64 * 1024 * 1024
+_TOKEN_SECONDS = 60.0  # a token in a file is good for at least ten minutes more when it is renewed
 _MOST_REQUESTS = 8  # under way at once: one more connection costs both ends a handshake, some 3 ms, and buffers
 
 
 class HttpTransport:
     """One server, with connections kept alive. Must be used within one event loop."""
 
-    def __init__(self, server: str, tls: ssl.SSLContext | None = None, token: str = "") -> None:
+    def __init__(
+        self, server: str, tls: ssl.SSLContext | None = None, token: str = "", token_file: Path | None = None
+    ) -> None:
         self._server = server.rstrip("/")
         self._tls = tls
         self._token = token
+        self._token_file = token_file
+        self._read_token_at = 0.0
         self._opened: dict[int, aiohttp.ClientSession] = {}
 
     @classmethod
@@ -47,17 +53,15 @@ class HttpTransport:
             raise FairleadError(
                 f"the kubeconfig {path} cannot be used: {error!r}", "name a file with a current context"
             ) from error
-        if not server.startswith("https:"):
-            return cls(server)
-        return cls(server, _tls_context(cluster, user, path.parent), str(user.get("token", "")))
+        tls = _tls_context(cluster, user, path.parent) if server.startswith("https:") else None
+        file = path.parent / str(user["tokenFile"]) if user.get("tokenFile") else None
+        return cls(server, tls, str(user.get("token", "")), file)
 
     def _session(self, limit: int) -> aiohttp.ClientSession:
         """The session whose connections are at most `limit`, 0 for any number: watches hold theirs."""
         opened = self._opened.get(limit)
         if opened is None or opened.closed:
             headers = {"User-Agent": "fairlead", "Accept": "application/json"}
-            if self._token:
-                headers["Authorization"] = f"Bearer {self._token}"
             opened = self._opened[limit] = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=self._tls or False, limit=limit, use_dns_cache=False),
                 headers=headers,
@@ -65,6 +69,16 @@ class HttpTransport:
                 skip_auto_headers=["Accept-Encoding"],
             )
         return opened
+
+    def _headers(self, request: ApiRequest) -> dict[str, str]:
+        """The request's headers and the bearer token; one in a file is renewed there, so it is read again."""
+        if self._token_file is not None and time.monotonic() >= self._read_token_at:
+            try:
+                self._token = self._token_file.read_text().strip()
+            except OSError as error:
+                raise unreachable(self._server, error) from error
+            self._read_token_at = time.monotonic() + _TOKEN_SECONDS
+        return {**request.headers, "Authorization": f"Bearer {self._token}"} if self._token else {**request.headers}
 
     def _url(self, request: ApiRequest) -> URL:
         return URL(self._server + request.path, encoded=True).update_query(list(request.query))
@@ -74,7 +88,11 @@ class HttpTransport:
         timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS, sock_connect=_CONNECT_SECONDS)
         try:
             async with self._session(_MOST_REQUESTS).request(
-                request.method, self._url(request), data=request.body or None, headers=request.headers, timeout=timeout
+                request.method,
+                self._url(request),
+                data=request.body or None,
+                headers=self._headers(request),
+                timeout=timeout,
             ) as response:
                 return ApiResponse(response.status, dict(response.headers), await response.read())
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
@@ -85,7 +103,7 @@ class HttpTransport:
         timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS, sock_read=_SILENT_SECONDS)
         try:
             async with self._session(0).request(
-                request.method, self._url(request), headers=request.headers, timeout=timeout
+                request.method, self._url(request), headers=self._headers(request), timeout=timeout
             ) as response:
                 if response.status >= 400:
                     body = await response.read()

@@ -127,13 +127,19 @@ class NftSocket:
         (body,) = self._ask(MessageType.GET_GENERATION, 0, b"", dump=False)
         return parse_generation(body)
 
-    def _list_once(self, family: TableFamily, name: str, most_rows: int) -> TableContents | None:
+    def has_table(self, family: TableFamily, name: str) -> bool:
+        """Return whether there is such a table. Raises NftError."""
         try:
             self._ask(MessageType.GET_TABLE, family, encode_name(1, name), dump=False)
         except NftError as error:
             if error.number == errno.ENOENT:
-                return None
+                return False
             raise
+        return True
+
+    def _list_once(self, family: TableFamily, name: str, most_rows: int) -> TableContents | None:
+        if not self.has_table(family, name):
+            return None
         table = TableContents(family, name)
         for listed in self._list(MessageType.GET_CHAIN, family, name):
             try:
