@@ -4,12 +4,15 @@ import pytest
 from agent_objects import a_node, a_service, a_slice
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fairlead.agents.node.machine import NodeMachine
 from fairlead.agents.node.objects import ServiceObjects
+from fairlead.compile.services import ZONE_LABEL
 from fairlead.drivers.kubeapi import Applied, Deleted, Replaced
 from fairlead.kube.core import Node, Service
-from fairlead.kube.discovery import EndpointSlice
+from fairlead.kube.discovery import EndpointHints, EndpointSlice, ForName
+from fairlead.kube.meta import ObjectMeta
 from fairlead.model import Frontend, FrontendKey
 from fairlead.net import parse_prefix
 
@@ -56,6 +59,20 @@ def test_a_round_holds_only_what_the_events_touched() -> None:
     found = machine.round()
     assert shown(found.changes) == {"10.96.0.1:80": ["10.244.1.2", "10.244.1.4"]}
     assert found.services == {("shop", "web")}
+
+
+def test_when_the_nodes_zone_changes_every_service_is_looked_at_and_hints_choose_anew() -> None:
+    piece = a_slice("web-1", "web", "10.244.1.2", "10.244.2.2")
+    endpoints = [
+        replace(each, hints=EndpointHints(for_zones=(ForName(zone),)))
+        for each, zone in zip(piece.endpoints, "ab", strict=True)
+    ]
+    objects, machine = a_machine((a_service("web", "10.96.0.1"),), (replace(piece, endpoints=tuple(endpoints)),))
+    machine.round()
+    for zone, address in (("a", "10.244.1.2"), ("b", "10.244.2.2")):
+        objects.take_nodes(Applied(replace(a_node(), metadata=ObjectMeta(name="node-1", labels={ZONE_LABEL: zone}))))
+        assert shown(machine.round().changes) == {"10.96.0.1:80": [address]}
+        assert not machine.pending
 
 
 def test_an_event_that_changes_no_endpoint_asks_for_nothing() -> None:

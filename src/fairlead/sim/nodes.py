@@ -7,7 +7,7 @@ of the rule, the row that matched and the object field that row was made of. Ref
 from collections.abc import Iterator
 
 from fairlead.compile.endpoints import SliceEndpoints, compile_slice
-from fairlead.compile.services import NodeFacts, compile_service
+from fairlead.compile.services import ZONE_LABEL, NodeFacts, compile_service
 from fairlead.kube.core import Node
 from fairlead.kube.discovery import EndpointSlice
 from fairlead.model import Frontend, FrontendKey, Origin
@@ -82,7 +82,7 @@ class NodeRules:
 
 def compile_node(world: World, node: Node, family: Family) -> dict[FrontendKey, Frontend]:
     """Return all frontends of one family on a node; of two Services that claim a key the first by name has it."""
-    facts = NodeFacts(node.metadata.name, addresses_of_node(node))
+    facts = NodeFacts(node.metadata.name, addresses_of_node(node), node.metadata.labels.get(ZONE_LABEL, ""))
     found: dict[FrontendKey, Frontend] = {}
     for name, service in sorted(world.services.items()):
         slices = [_compile_slice(piece, node) for piece in world.slices.get(name, ())]
