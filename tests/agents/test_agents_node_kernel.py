@@ -181,6 +181,12 @@ class Machine:
             assert time.monotonic() < deadline, f"{text!r} was never said: {self.log()}"
             await asyncio.sleep(0.02)
 
+    async def wait_for_ruleset(self, pattern: str, *, there: bool, seconds: float = 10) -> None:
+        deadline = time.monotonic() + seconds
+        while bool(re.search(pattern, self.run("nft", "list", "ruleset"), re.DOTALL)) is not there:
+            assert time.monotonic() < deadline, f"{pattern}: {self.run('nft', 'list', 'ruleset')} {self.log()}"
+            await asyncio.sleep(0.02)
+
     async def wait_for_answer(self, url: str, status: str, seconds: float = 10) -> None:
         deadline = time.monotonic() + seconds
         while self.run("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", url) != status:
@@ -253,6 +259,45 @@ async def test_health_metrics_and_mode_are_served_as_by_kube_proxy(machine: Mach
     await machine.world.remove("nodes", "node-1")
     await machine.wait_for_answer("http://127.0.0.1:10256/healthz", "503")
     assert machine.addresses() == {"10.244.1.2", "10.244.2.3"}
+
+
+def a_family_node(*addresses: str) -> Document:
+    internal: list[Json] = [{"type": "InternalIP", "address": address} for address in addresses]
+    cidrs: list[Json] = ["fd00:244:1::/64" if ":" in address else "10.244.1.0/24" for address in addresses]
+    return {"metadata": {"name": "node-1"}, "spec": {"podCIDRs": cidrs}, "status": {"addresses": internal}}
+
+
+@pytest.mark.parametrize("families", ["IPv4", "IPv6", "both"])
+async def test_a_node_has_a_table_for_each_family_it_speaks(machine: Machine, families: str) -> None:
+    addresses = {"IPv4": ["172.18.0.2"], "IPv6": ["fd00:18::2"], "both": ["172.18.0.2", "fd00:18::2"]}[families]
+    world = machine.world
+    await world.put("nodes", a_family_node(*addresses))
+    service = a_service("web", "fd00:96::10" if families == "IPv6" else "10.96.0.10", 30080)
+    ips: list[Json] = [
+        ip for ip in ("10.96.0.10", "fd00:96::10") if families in ("both", "IPv6" if ":" in ip else "IPv4")
+    ]
+    await world.put("services", {**service, "spec": {**mapping_at(service, "spec"), "clusterIPs": ips}})
+    six = a_slice("web", "fd00:244:1::2", "fd00:244:2::2")
+    await world.put(
+        "endpointslices",
+        {**six, "metadata": {**mapping_at(six, "metadata"), "name": "web-6"}, "addressType": "IPv6"},
+    )
+    machine.start_agent()
+    wanted = {
+        "IPv4": ["ip fairlead .*10\\.96\\.0\\.10 \\. tcp \\. 80", "172\\.18\\.0\\.2 \\. tcp \\. 30080"],
+        "IPv6": ["ip6 fairlead .*fd00:96::10 \\. tcp \\. 80", "fd00:18::2 \\. tcp \\. 30080"],
+    }
+    for family, texts in wanted.items():
+        for text in texts:
+            await machine.wait_for_ruleset(text, there=families in (family, "both"))
+
+
+async def test_a_family_that_a_node_gets_later_is_programmed_then(machine: Machine) -> None:
+    machine.start_agent()
+    await machine.wait_for({"10.244.1.2", "10.244.2.2"})
+    assert "ip6" not in machine.run("nft", "list", "tables")
+    await machine.world.put("nodes", a_family_node("172.18.0.2", "fd00:18::2"))
+    await machine.wait_for_ruleset("table ip6 fairlead", there=True)
 
 
 async def test_sigterm_leaves_the_rows_and_the_next_agent_applies_only_the_difference(machine: Machine) -> None:

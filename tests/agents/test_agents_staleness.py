@@ -2,7 +2,7 @@
 
 import msgspec
 
-from fairlead.agents.node.staleness import stale_flows
+from fairlead.agents.node.staleness import Answerers, stale_flows
 from fairlead.compile.endpoints import compile_slice
 from fairlead.compile.services import NodeFacts, compile_service, udp_backends
 from fairlead.drivers.netlink.conntrack import TrackedFlow, parse_flow
@@ -19,7 +19,8 @@ def a_flow(destination: str, answerer: str, port: int = 53) -> TrackedFlow:
     return TrackedFlow(parse_address(destination), Port(port), parse_address(answerer), Port(53), b"")
 
 
-SERVING = {FrontendKey(parse_address(VIP), Protocol.UDP, Port(53)): frozenset({Backend(parse_address(POD), Port(53))})}
+ENDPOINTS = frozenset({Backend(parse_address(POD), Port(53))})
+SERVING = Answerers({FrontendKey(parse_address(VIP), Protocol.UDP, Port(53)): ENDPOINTS}, {Port(30053): ENDPOINTS})
 
 
 def test_a_flow_answered_by_a_serving_endpoint_stays() -> None:
@@ -29,6 +30,11 @@ def test_a_flow_answered_by_a_serving_endpoint_stays() -> None:
 def test_a_flow_answered_by_another_or_never_translated_goes() -> None:
     flows = [a_flow(VIP, OTHER), a_flow(VIP, VIP)]
     assert stale_flows(SERVING, flows) == flows
+
+
+def test_a_node_port_counts_at_every_address() -> None:
+    stale = a_flow("192.0.2.7", OTHER, port=30053)
+    assert stale_flows(SERVING, [a_flow("192.0.2.7", POD, port=30053), stale]) == [stale]
 
 
 def test_flows_to_what_is_no_frontend_stay() -> None:

@@ -14,7 +14,8 @@ from agent_objects import a_node, a_service, a_slice
 from msgspec.structs import replace
 
 from fairlead.agents.node.objects import ServiceObjects
-from fairlead.agents.node.services import Answerers, ServiceSettings, ServiceTable
+from fairlead.agents.node.services import ServiceSettings, ServiceTable
+from fairlead.agents.node.staleness import Answerers
 from fairlead.agents.node.tables import Table
 from fairlead.agents.node.upkeep import COMPARE_SECONDS, LEFT_OUT_SECONDS, Upkeep, Work
 from fairlead.drivers.kubeapi import Applied, Replaced

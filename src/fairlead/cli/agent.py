@@ -42,6 +42,9 @@ def agent(
     metrics_bind_address: Annotated[
         str, typer.Option(help="Where to answer /metrics, /proxyMode and /configz; empty: nowhere.")
     ] = "127.0.0.1:10249",
+    host_settings: Annotated[
+        bool, typer.Option(help="Make the settings of connection tracking that kube-proxy makes.")
+    ] = True,
     cleanup: Annotated[
         bool, typer.Option("--cleanup", help="Remove what an agent left in this machine's nftables, and end.")
     ] = False,
@@ -70,6 +73,7 @@ def agent(
         service_prefixes=_prefixes(service_cidr, "--service-cidr"),
         healthz=_binding(healthz_bind_address, "--healthz-bind-address"),
         metrics=_binding(metrics_bind_address, "--metrics-bind-address"),
+        host_settings=host_settings,
     )
     asyncio.run(main(config))
 

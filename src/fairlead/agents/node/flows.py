@@ -6,8 +6,7 @@ is complained about once; the traffic goes on.
 
 from fairlead.agents.node.lines import log
 from fairlead.agents.node.metrics import Counts
-from fairlead.agents.node.services import Answerers
-from fairlead.agents.node.staleness import stale_flows
+from fairlead.agents.node.staleness import Answerers, stale_flows
 from fairlead.drivers.errors import FairleadError
 from fairlead.drivers.netlink.conntrack import ConntrackSocket
 from fairlead.net import Family

@@ -9,13 +9,14 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from typing import TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from fairlead.agents.node.objects import Key, ServiceObjects
+from fairlead.agents.node.staleness import Answerers
 from fairlead.compile.services import compile_service, udp_backends
 from fairlead.kube.core import Service
 from fairlead.model import Backend, Finding, Frontend, FrontendKey, Severity
-from fairlead.net import Family
+from fairlead.net import Family, Port
 
 Changes: TypeAlias = dict[FrontendKey, Frontend | None]
 
@@ -26,7 +27,7 @@ class Round(Struct, frozen=True):
     changes: Changes
     services: frozenset[Key]
     findings: tuple[Finding, ...]
-    udp: dict[FrontendKey, frozenset[Backend]] = {}
+    udp: Answerers = field(default_factory=Answerers)
     """Of the UDP frontends looked at, who may still answer old flows."""
 
 
@@ -41,7 +42,7 @@ class NodeMachine:
         self._programmed: dict[FrontendKey, Frontend] = {}
         self._dirty: set[Key] = set()
         self._withheld: set[Key] = set()
-        self._udp: dict[FrontendKey, frozenset[Backend]] = {}
+        self._udp = Answerers()
         objects.listen(self)
 
     @property
@@ -92,7 +93,7 @@ class NodeMachine:
         assert self._objects.synced
         touched: set[FrontendKey] = set()
         findings: list[Finding] = []
-        self._udp = {}
+        self._udp = Answerers()
         dirty, self._dirty = self._dirty, set()
         for key in dirty:
             findings += self._recompile(key, touched)
@@ -115,7 +116,7 @@ class NodeMachine:
             slices = self._objects.slices_of(key)
             frontends, findings = compile_service(service, slices, self._objects.facts, self._family)
             if any(port.protocol == "UDP" for port in service.spec.ports):
-                self._udp |= udp_backends(service, slices, frontends, self._family)
+                self._note_udp(service, udp_backends(service, slices, frontends, self._family))
         for old in self._compiled.pop(key, ()):
             touched.add(old.key)
             claims = self._claims[old.key]
@@ -128,6 +129,13 @@ class NodeMachine:
         if frontends:
             self._compiled[key] = frontends
         return findings
+
+    def _note_udp(self, service: Service, found: dict[FrontendKey, frozenset[Backend]]) -> None:
+        self._udp.frontends |= found
+        numbers = {Port(port.node_port) for port in service.spec.ports if port.node_port and port.protocol == "UDP"}
+        for key, backends in found.items():
+            if key.port in numbers and key.address in self._objects.facts.addresses:
+                self._udp.node_ports[key.port] = backends
 
     def _owner_of(self, frontend_key: FrontendKey, findings: list[Finding]) -> Frontend | None:
         claims = self._claims.get(frontend_key)

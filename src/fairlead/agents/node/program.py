@@ -19,6 +19,7 @@ from fairlead.agents.node.account import Account
 from fairlead.agents.node.events import EventWriter
 from fairlead.agents.node.flows import FlowCleaning
 from fairlead.agents.node.healthchecks import HealthChecks
+from fairlead.agents.node.hostsettings import apply_host_settings
 from fairlead.agents.node.lines import log
 from fairlead.agents.node.objects import ServiceObjects
 from fairlead.agents.node.pages import Binding, keep_serving
@@ -46,6 +47,8 @@ class NodeAgentConfig(Struct, frozen=True, kw_only=True):
     service_prefixes: tuple[Prefix, ...] = ()
     healthz: Binding | None = None
     metrics: Binding | None = None
+    host_settings: bool = True
+    """Whether to make the kernel settings that kube-proxy makes."""
 
 
 async def main(config: NodeAgentConfig) -> None:
@@ -56,6 +59,8 @@ async def main(config: NodeAgentConfig) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     with open_nft_socket() as nft:
+        if config.host_settings:
+            apply_host_settings()
         agent = asyncio.create_task(NodeAgent(config, KubeClient(transport), nft).run())
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait([agent, stopped], return_when=asyncio.FIRST_COMPLETED)

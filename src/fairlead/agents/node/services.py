@@ -4,7 +4,7 @@ Comes in: Services, EndpointSlices, the own Node. Goes out: transactions, and wh
 each UDP frontend. Refuses to know the kernel.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -12,19 +12,17 @@ from msgspec import Struct
 
 from fairlead.agents.node.machine import NodeMachine, Round
 from fairlead.agents.node.objects import Key, ServiceObjects, keep_node, keep_service
+from fairlead.agents.node.staleness import Answerers
 from fairlead.agents.node.tables import Feed, Outcome, Table
 from fairlead.kube.core import Node, Service
 from fairlead.kube.discovery import EndpointSliceOutline
-from fairlead.model import Backend, FrontendKey, Origin
+from fairlead.model import Origin
 from fairlead.net import Family, Prefix
 from fairlead.nft.objects import TableFamily
 from fairlead.nft.tables import TableContents
 from fairlead.nft.transactions import Transaction
 from fairlead.render.service_layout import TABLE
 from fairlead.render.services import ServiceRows
-
-Answerers = Mapping[FrontendKey, frozenset[Backend]]
-"""Of UDP frontends, who may still answer old flows."""
 
 NO_PROXY, NO_HEADLESS = "!service.kubernetes.io/service-proxy-name", "!service.kubernetes.io/headless"
 
@@ -53,7 +51,7 @@ class ServiceTable:
         self._prefix = next((each for each in settings.service_prefixes if each.family is family), None)
         self._awake = False
         self._recent: set[Key] = set()
-        self._udp: dict[FrontendKey, frozenset[Backend]] = {}
+        self._udp = Answerers()
         self._rows: ServiceRows | None = None
         self._local: tuple[Prefix, ...] = ()
         self.machine = NodeMachine(objects, family)
@@ -103,7 +101,7 @@ class ServiceTable:
     def programmed(self) -> None:
         """Hand on who may answer at the UDP frontends that changed."""
         self._recent.clear()
-        udp, self._udp = self._udp, {}
+        udp, self._udp = self._udp, Answerers()
         if udp:
             self._answered(self._of_family, udp)
 
@@ -130,7 +128,7 @@ class ServiceTable:
     def _look(self) -> Round:
         found = self.machine.round()
         self._recent |= found.services
-        self._udp |= found.udp
+        self._udp.update(found.udp)
         return found
 
     def _outcome(self, found: Round, transaction: Transaction) -> Outcome:
