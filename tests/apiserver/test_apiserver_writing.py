@@ -180,7 +180,6 @@ async def test_a_patch_with_an_old_revision_is_a_conflict(api: Api) -> None:
 @pytest.mark.parametrize(
     ("method", "kind"),
     [
-        ("POST", "application/vnd.kubernetes.protobuf"),
         ("POST", "application/cbor"),
         ("PATCH", "application/apply-patch+yaml"),
         ("PATCH", "application/json"),

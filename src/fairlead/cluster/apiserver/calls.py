@@ -9,9 +9,9 @@ import msgspec
 from msgspec import Struct
 
 from fairlead.cluster.apiserver.kinds.spec import Caller, KindSpec
-from fairlead.cluster.apiserver.negotiation import YAML, body_type
+from fairlead.cluster.apiserver.negotiation import JSON, PROTOBUF, YAML, body_type
 from fairlead.cluster.apiserver.paths import Target
-from fairlead.cluster.apiserver.statuses import StatusError, bad_request
+from fairlead.cluster.apiserver.statuses import StatusError, bad_request, unknown_message
 from fairlead.cluster.apiserver.store import ObjectKey, ResourceKey
 from fairlead.kube.documents import Document, Json
 
@@ -86,10 +86,19 @@ def resource_key(kind: KindSpec) -> ResourceKey:
     return (kind.resource.group, kind.resource.plural)
 
 
+def as_json(body: bytes, content_type: str) -> bytes:
+    """Return a body of any accepted form as JSON text; raise 415 or 400."""
+    media = body_type(content_type, (JSON, YAML, PROTOBUF))
+    if media == YAML:
+        return _json_of_yaml(body)
+    if media == PROTOBUF and body:
+        return _json_of_protobuf(body)
+    return body
+
+
 def decode_object(body: bytes, content_type: str) -> Document:
     """Decode the body of a request as one object; raise 415 or 400."""
-    if body_type(content_type) == YAML:
-        body = _json_of_yaml(body)
+    body = as_json(body, content_type)
     try:
         document: Json = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -106,3 +115,14 @@ def _json_of_yaml(body: bytes) -> bytes:
         return msgspec.json.encode(yaml.safe_load(body))
     except (yaml.YAMLError, TypeError) as error:
         raise bad_request(f"the body of the request is not valid YAML: {error}") from error
+
+
+def _json_of_protobuf(body: bytes) -> bytes:
+    from fairlead.cluster.apiserver.wire.protobuf import UnknownKindError, decode_protobuf
+
+    try:
+        return msgspec.json.encode(decode_protobuf(body))
+    except UnknownKindError as error:
+        raise unknown_message(str(error), (JSON, YAML)) from error
+    except (ValueError, OverflowError) as error:
+        raise bad_request(f"the body of the request is not valid protobuf: {error}") from error

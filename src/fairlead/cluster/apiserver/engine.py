@@ -13,7 +13,7 @@ import msgspec
 
 from fairlead.cluster.apiserver import deleting, reading, subresources
 from fairlead.cluster.apiserver.allocating import Allocating
-from fairlead.cluster.apiserver.calls import Call, decode_object, resource_key
+from fairlead.cluster.apiserver.calls import Call, as_json, decode_object, resource_key
 from fairlead.cluster.apiserver.committing import GroupCommit
 from fairlead.cluster.apiserver.discovery import Discovery
 from fairlead.cluster.apiserver.health import health, version
@@ -164,13 +164,17 @@ class ApiServer:
         kind = self.kind_of(target)
         if kind is None or (target.namespace and not kind.resource.namespaced):
             raise no_such_path()
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        body = request.body
+        if body and request.method in ("POST", "PUT", "DELETE"):
+            body, headers["content-type"] = as_json(body, headers.get("content-type", "")), JSON
         call = Call(
             method="GET" if request.method == "HEAD" else request.method,
             kind=kind,
             target=target,
             query=dict(request.query),
-            headers={name.lower(): value for name, value in request.headers.items()},
-            body=request.body,
+            headers=headers,
+            body=body,
             caller=Caller(name=user.name, groups=user.groups),
         )
         if target.name and kind.resource.namespaced and not target.namespace:

@@ -180,6 +180,11 @@ def unsupported_media_type(given: str, accepted: Sequence[str]) -> StatusError:
     )
 
 
+def unknown_message(why: str, accepted: Sequence[str]) -> StatusError:
+    """Say that a kind is not read in the form it was sent in, and in which forms it is."""
+    return StatusError(415, "UnsupportedMediaType", f"{why}; send it as one of: {', '.join(accepted)}")
+
+
 def not_acceptable(accepted: Sequence[str]) -> StatusError:
     """Say which forms of answer there are."""
     return StatusError(406, "NotAcceptable", f"only the following media types are accepted: {', '.join(accepted)}")
