@@ -1,0 +1,206 @@
+"""A network namespace with an API server in it that can be seen through, and agents to start, stop and kill there."""
+
+import asyncio
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from aiohttp import web
+
+from fairlead.drivers.netns import entered, new_namespace, open_socket
+from fairlead.kube.documents import Document, Json, mapping_at, text_at
+
+
+class World:
+    """An API server of three kinds, small enough to see through: it lists, watches, dies and comes back."""
+
+    def __init__(self, namespace: int) -> None:
+        self._namespace = namespace
+        self._objects: dict[str, dict[str, Document]] = {"services": {}, "endpointslices": {}, "nodes": {}}
+        self._history: list[tuple[int, str, Document]] = []
+        self._news = asyncio.Condition()
+        self._runner: web.AppRunner | None = None
+        self.port = 0
+
+    async def start(self) -> None:
+        listener = open_socket(self._namespace, socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", self.port))
+        self.port = listener.getsockname()[1]
+        application = web.Application()
+        application.router.add_get("/{path:.*}", self._answer)
+        self._runner = web.AppRunner(application, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.SockSite(self._runner, listener).start()
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def put(self, kind: str, document: Document) -> None:
+        await self._change(kind, "MODIFIED", document)
+
+    async def remove(self, kind: str, name: str) -> None:
+        await self._change(kind, "DELETED", self._objects[kind][name])
+
+    async def _change(self, kind: str, what: str, document: Document) -> None:
+        version = len(self._history) + 2
+        name = text_at(document, "metadata", "name")
+        document = {**document, "metadata": {**mapping_at(document, "metadata"), "resourceVersion": str(version)}}
+        if what == "DELETED":
+            del self._objects[kind][name]
+        else:
+            self._objects[kind][name] = document
+        event: Document = {"type": what, "object": document}
+        async with self._news:
+            self._history.append((version, kind, event))
+            self._news.notify_all()
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        kind = request.path.rsplit("/", 1)[-1]
+        if "watch" not in request.query:
+            items: list[Json] = list(self._objects[kind].values())
+            version = str(len(self._history) + 1)
+            return web.json_response({"metadata": {"resourceVersion": version}, "items": items})
+        response = web.StreamResponse()
+        await response.prepare(request)
+        told = int(request.query["resourceVersion"]) - 1
+        while True:
+            async with self._news:
+                while len(self._history) <= told:
+                    await self._news.wait()
+            for _, which, event in self._history[told:]:
+                told += 1
+                if which == kind:
+                    await response.write(json.dumps(event).encode() + b"\n")
+
+
+def a_service(name: str, ip: str, node_port: int = 0, protocol: str = "TCP") -> Document:
+    ports: list[Json] = [{"name": "http", "port": 80, "nodePort": node_port, "protocol": protocol}]
+    return {"metadata": {"namespace": "shop", "name": name}, "spec": {"clusterIP": ip, "ports": ports}}
+
+
+def a_slice(service: str, *addresses: str, protocol: str = "TCP") -> Document:
+    endpoints: list[Json] = [{"addresses": [address]} for address in addresses]
+    labels: Document = {"kubernetes.io/service-name": service}
+    return {
+        "metadata": {"namespace": "shop", "name": f"{service}-1", "labels": labels},
+        "addressType": "IPv4",
+        "endpoints": endpoints,
+        "ports": [{"name": "http", "port": 8080, "protocol": protocol}],
+    }
+
+
+class Machine:
+    """A network namespace with an API server in it, and agents to start there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.namespace = new_namespace()
+        self.run("ip", "link", "set", "lo", "up")
+        self.world = World(self.namespace)
+        self.folder = folder
+        self.agents: list[subprocess.Popen[bytes]] = []
+
+    def run(self, *words: str) -> str:
+        with entered(self.namespace):
+            return subprocess.run(words, capture_output=True, text=True, check=False).stdout
+
+    def send_udp(self, source_port: int, address: str) -> None:
+        with open_socket(self.namespace, socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.bind(("10.244.1.1", source_port))
+            sender.sendto(b"x", (address, 80))
+
+    def udp_flows(self) -> set[tuple[str, str]]:
+        """Source port and answerer of each UDP flow to the service."""
+        found = self.run("conntrack", "-L", "-p", "udp", "--orig-dst", "10.96.0.53")
+        return set(re.findall(r"sport=(\d+) dport=80 .*?src=([\d.]+) ", found))
+
+    def listen(self) -> subprocess.Popen[str]:
+        with entered(self.namespace):
+            return subprocess.Popen(["nft", "monitor"], stdout=subprocess.PIPE, text=True)
+
+    def start_agent(self) -> subprocess.Popen[bytes]:
+        config = self.folder / "kubeconfig"
+        named: Document = {"server": f"http://127.0.0.1:{self.world.port}"}
+        config.write_text(
+            json.dumps(
+                {
+                    "current-context": "c",
+                    "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+                    "clusters": [{"name": "k", "cluster": named}],
+                    "users": [{"name": "u", "user": {}}],
+                }
+            )
+        )
+        program = (
+            "import asyncio, sys; from pathlib import Path\n"
+            "from fairlead.agents.node import Binding, NodeAgentConfig, main\n"
+            "asyncio.run(main(NodeAgentConfig(node='node-1', kubeconfig=Path(sys.argv[1]), healthz=Binding('', 10256), "
+            "metrics=Binding('127.0.0.1', 10249))))"
+        )
+        with entered(self.namespace):
+            agent = subprocess.Popen(
+                [sys.executable, "-c", program, str(config)], stderr=(self.folder / "log").open("ab")
+            )
+        self.agents.append(agent)
+        return agent
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def table(self) -> str:
+        """Our table as nft shows it, in an order of its own."""
+        lines = self.run("nft", "list", "table", "ip", "fairlead").splitlines()
+        return "\n".join(sorted(line.strip() for line in lines))
+
+    def addresses(self) -> set[str]:
+        """The addresses of the backends in the kernel."""
+        found = self.run("nft", "list", "map", "ip", "fairlead", "backends")
+        return set(re.findall(r": (10\.244\.\d+\.\d+) \. \d+", found))
+
+    async def wait_for(self, addresses: set[str], seconds: float = 10) -> None:
+        deadline = time.monotonic() + seconds
+        while self.addresses() != addresses:
+            assert time.monotonic() < deadline, f"{self.addresses()} never became {addresses}: {self.log()}"
+            await asyncio.sleep(0.02)
+
+    async def wait_for_log(self, text: str, times: int = 1, seconds: float = 10) -> None:
+        deadline = time.monotonic() + seconds
+        while self.log().count(text) < times:
+            assert time.monotonic() < deadline, f"{text!r} was never said: {self.log()}"
+            await asyncio.sleep(0.02)
+
+    async def wait_for_ruleset(self, pattern: str, *, there: bool, seconds: float = 10) -> None:
+        deadline = time.monotonic() + seconds
+        while bool(re.search(pattern, self.run("nft", "list", "ruleset"), re.DOTALL)) is not there:
+            assert time.monotonic() < deadline, f"{pattern}: {self.run('nft', 'list', 'ruleset')} {self.log()}"
+            await asyncio.sleep(0.02)
+
+    async def wait_for_answer(self, url: str, status: str, seconds: float = 10) -> None:
+        deadline = time.monotonic() + seconds
+        while self.run("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", url) != status:
+            assert time.monotonic() < deadline, f"{url} never answered {status}: {self.log()}"
+            await asyncio.sleep(0.02)
+
+    def close(self) -> None:
+        for agent in self.agents:
+            agent.kill()
+            agent.wait()
+        os.close(self.namespace)
+
+
+async def put_first_objects(world: World) -> None:
+    """A node, a service on a node port, and its two endpoints."""
+    node: Document = {
+        "metadata": {"name": "node-1"},
+        "spec": {"podCIDRs": ["10.244.1.0/24"]},
+        "status": {"addresses": [{"type": "InternalIP", "address": "172.18.0.2"}]},
+    }
+    await world.put("nodes", node)
+    await world.put("services", a_service("web", "10.96.0.10", 30080))
+    await world.put("endpointslices", a_slice("web", "10.244.1.2", "10.244.2.2"))
