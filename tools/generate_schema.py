@@ -37,6 +37,10 @@ ROOTS = {
     "V1Deployment": ("apps", "v1", "Deployment"),
     "V1ReplicaSet": ("apps", "v1", "ReplicaSet"),
     "V1DaemonSet": ("apps", "v1", "DaemonSet"),
+    "V1StatefulSet": ("apps", "v1", "StatefulSet"),
+    "V1ControllerRevision": ("apps", "v1", "ControllerRevision"),
+    "V1Job": ("batch", "v1", "Job"),
+    "V1CronJob": ("batch", "v1", "CronJob"),
     "V1EndpointSlice": ("discovery.k8s.io", "v1", "EndpointSlice"),
     "V1Lease": ("coordination.k8s.io", "v1", "Lease"),
     "V1Ingress": ("networking.k8s.io", "v1", "Ingress"),
@@ -63,7 +67,8 @@ PACKAGES = (
         r"ObjectMeta|ListMeta|OwnerReference|ManagedFieldsEntry|LabelSelector(Requirement)?|Condition|DeleteOptions"
         r"|Preconditions|Status(Cause|Details)?|WatchEvent|FieldSelectorRequirement|ShardInfo",
     ),
-    ("io.k8s.api.apps.v1", r"(RollingUpdate)?(Deployment|ReplicaSet|DaemonSet).*"),
+    ("io.k8s.api.apps.v1", r"(RollingUpdate)?(Deployment|ReplicaSet|DaemonSet|StatefulSet).*|ControllerRevision"),
+    ("io.k8s.api.batch.v1", r"(Cron)?Job.*|PodFailurePolicy.*|SuccessPolicy.*|UncountedTerminatedPods"),
     (
         "io.k8s.api.networking.v1",
         r"Ingress.*|HTTPIngress.*|NetworkPolicy.*|IPBlock|ServiceBackendPort",
@@ -94,6 +99,8 @@ INT64 = {
     "gracePeriodSeconds",
     "terminationGracePeriodSeconds",
     "activeDeadlineSeconds",
+    "startingDeadlineSeconds",
+    "revision",
     "tolerationSeconds",
     "runAsUser",
     "runAsGroup",
@@ -162,6 +169,9 @@ LISTS: dict[tuple[str, str], tuple[str, str, str, str]] = {
     ("DeploymentStatus", "conditions"): ("merge", "type", "map", "type"),
     ("ReplicaSetStatus", "conditions"): ("merge", "type", "map", "type"),
     ("DaemonSetStatus", "conditions"): ("merge", "type", "map", "type"),
+    ("StatefulSetStatus", "conditions"): ("merge", "type", "map", "type"),
+    ("JobStatus", "conditions"): ("merge", "type", "atomic", ""),
+    ("PodFailurePolicyOnExitCodesRequirement", "values"): ("", "", "set", ""),
 }
 RETAIN_KEYS = {("DeploymentSpec", "strategy")}
 ATOMIC_MAPS = {
