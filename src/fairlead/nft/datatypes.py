@@ -24,13 +24,23 @@ class Datatype(IntEnum):
     ICMP_TYPE = 14
     MARK = 19
     IFINDEX = 20
+    CLASSID = 23
     CT_DIRECTION = 27
     ICMPV6_TYPE = 29
     PACKET_TYPE = 31
     IFNAME = 41
 
 
-HOST_ORDER = frozenset({Datatype.INTEGER, Datatype.MARK, Datatype.IFINDEX, Datatype.CT_DIRECTION, Datatype.IFNAME})
+HOST_ORDER = frozenset(
+    {
+        Datatype.INTEGER,
+        Datatype.MARK,
+        Datatype.IFINDEX,
+        Datatype.CLASSID,
+        Datatype.CT_DIRECTION,
+        Datatype.IFNAME,
+    }
+)
 """Those whose bytes stand in the host's order, or in none."""
 
 _NAMES: dict[Datatype, dict[int, str]] = {
@@ -61,6 +71,9 @@ def spell_value(datatype: Datatype, value: bytes) -> str:
             return str(ip_address(value))
         case Datatype.MARK:
             return f"{_number(datatype, value):#010x}"
+        case Datatype.CLASSID:
+            major, minor = divmod(_number(datatype, value), 1 << 16)
+            return f"{major:x}:{minor:x}" if major or minor else "none"
         case Datatype.IFNAME:
             return f'"{value.rstrip(bytes(1)).decode()}{"" if value.endswith(bytes(1)) else "*"}"'
         case _:

@@ -201,9 +201,14 @@ class Run:
         )
 
     def _set_meta(self, key: MetaKey, value: bytes) -> None:
-        if key is not MetaKey.MARK:
-            raise UnknownError(f"nobody knows here what setting {key.name} does")
-        self.packet = replace(self.packet, mark=int.from_bytes(value, sys.byteorder))
+        number = int.from_bytes(value, sys.byteorder)
+        match key:
+            case MetaKey.MARK:
+                self.packet = replace(self.packet, mark=number)
+            case MetaKey.PRIORITY:
+                self.packet = replace(self.packet, priority=number)
+            case _:
+                raise UnknownError(f"nobody knows here what setting {key.name} does")
 
     def _set_connection(self, key: CtKey, value: bytes) -> None:
         if key is not CtKey.MARK:

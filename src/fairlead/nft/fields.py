@@ -73,6 +73,7 @@ DESTINATION_PORT = _payload("th dport", Datatype.INET_SERVICE, 2, header=_TRANSP
 ICMP_TYPE = _payload("icmp type", Datatype.ICMP_TYPE, 1, header=_ICMP, member=1)
 ICMPV6_TYPE = _payload("icmpv6 type", Datatype.ICMPV6_TYPE, 1, header=_ICMPV6, member=1)
 ETHERTYPE = _meta("meta protocol", Datatype.ETHERTYPE, 2, key=1)
+PRIORITY = _meta("meta priority", Datatype.CLASSID, 4, key=2)
 MARK = _meta("meta mark", Datatype.MARK, 4, key=3)
 IIF = _meta("iif", Datatype.IFINDEX, 4, key=4)
 OIF = _meta("oif", Datatype.IFINDEX, 4, key=5)

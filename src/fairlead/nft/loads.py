@@ -24,6 +24,7 @@ from fairlead.nft.fields import (
     OIF,
     OIFNAME,
     PKTTYPE,
+    PRIORITY,
     SOURCE_IPV4,
     SOURCE_IPV6,
     SOURCE_PORT,
@@ -43,6 +44,7 @@ _HEADERS: dict[tuple[Header, int], Field] = {
 }
 _META = {
     MetaKey.PROTOCOL: ETHERTYPE,
+    MetaKey.PRIORITY: PRIORITY,
     MetaKey.MARK: MARK,
     MetaKey.IIF: IIF,
     MetaKey.OIF: OIF,

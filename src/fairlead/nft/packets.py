@@ -55,6 +55,7 @@ class Packet(Struct, frozen=True, kw_only=True):
     destination_port: Port = Port(0)
     icmp_type: int | None = None
     mark: int = 0
+    priority: int = 0
     iifname: str | None = None
     oifname: str | None = None
     ct_state: int = CT_NEW
@@ -137,6 +138,8 @@ def load_meta(packet: Packet, key: MetaKey) -> bytes:
     match key:
         case MetaKey.MARK:
             return host(packet.mark)
+        case MetaKey.PRIORITY:
+            return host(packet.priority)
         case MetaKey.L4PROTO:
             return bytes((packet.protocol,))
         case MetaKey.NFPROTO:
@@ -147,7 +150,7 @@ def load_meta(packet: Packet, key: MetaKey) -> bytes:
             return _name(packet.iifname, key)
         case MetaKey.OIFNAME:
             return _name(packet.oifname, key)
-        case MetaKey.IIF | MetaKey.OIF | MetaKey.PRIORITY | MetaKey.PKTTYPE:
+        case MetaKey.IIF | MetaKey.OIF | MetaKey.PKTTYPE:
             raise UnknownError(f"{key.name.lower()} of the packet")
         case _:
             assert_never(key)

@@ -41,7 +41,7 @@ from fairlead.nft.expressions import (
     Reject,
     RejectType,
 )
-from fairlead.nft.fields import CT_MARK, L4PROTO, MARK, Field, spell_milliseconds
+from fairlead.nft.fields import CT_MARK, L4PROTO, MARK, PRIORITY, Field, spell_milliseconds
 from fairlead.nft.loads import loaded_field
 from fairlead.nft.objects import AnySet, Map, Rule
 
@@ -139,6 +139,8 @@ class _Speller:
                 return f"{symbol.text} {sign}{_constant(symbol, low)}-{_constant(symbol, high)}"
             case MetaSet(register, MetaKey.MARK):
                 return f"meta mark set {_set_to(self._registers[register], MARK)}"
+            case MetaSet(register, MetaKey.PRIORITY):
+                return f"meta priority set {_set_to(self._registers[register], PRIORITY)}"
             case CtSet(register, CtKey.MARK):
                 return f"ct mark set {_set_to(self._registers[register], CT_MARK)}"
             case Nat(kind, family, address, _):
@@ -229,6 +231,8 @@ def _compare(symbol: _Symbol, comparison: Comparison, value: bytes) -> str:
         return f"{symbol.text} {sign}{_ADDRESS_TYPES[_number(value)]}"
     if symbol.field is None:
         raise ForeignError(symbol.text)
+    if symbol.field.datatype is Datatype.CLASSID and symbol.mask and not any(symbol.xor):
+        return f"{symbol.text} & {symbol.field.spell(symbol.mask)} {sign or '== '}{symbol.field.spell(value)}"
     if symbol.field.datatype is Datatype.MARK:
         sign = sign or ("== " if symbol.mask or symbol.field is MARK else "")
         return f"{_masked(symbol)} {sign}{symbol.field.spell(value)}"
