@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import random
 import re
 import socket
 import subprocess
@@ -26,6 +27,8 @@ class World:
         self._news = asyncio.Condition()
         self._runner: web.AppRunner | None = None
         self.port = 0
+        self.mischief: random.Random | None = None
+        """While set: refused lists, watches that are too old, break off or tell nonsense, events told twice or late."""
 
     async def start(self) -> None:
         listener = open_socket(self._namespace, socket.AF_INET, socket.SOCK_STREAM)
@@ -41,6 +44,10 @@ class World:
     async def stop(self) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
+
+    async def forget(self) -> None:
+        """Be a server whose store was restored: objects as they are, revisions from the beginning."""
+        self._history.clear()
 
     async def put(self, kind: str, document: Document) -> None:
         await self._change(kind, "MODIFIED", document)
@@ -64,20 +71,53 @@ class World:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         kind = request.path.rsplit("/", 1)[-1]
         if "watch" not in request.query:
+            if self._perhaps(0.2):
+                return web.json_response({"kind": "Status", "code": 503}, status=503)
             items: list[Json] = list(self._objects[kind].values())
             version = str(len(self._history) + 1)
+            asked = request.query.get("resourceVersion") or "0"
+            if int(asked) > int(version):
+                return web.json_response({"kind": "Status", "code": 504, "reason": "Timeout"}, status=504)
             return web.json_response({"metadata": {"resourceVersion": version}, "items": items})
         response = web.StreamResponse()
         await response.prepare(request)
         told = int(request.query["resourceVersion"]) - 1
+        if told > len(self._history) or self._perhaps(0.3):
+            gone: Document = {"kind": "Status", "code": 410, "reason": "Expired"}
+            await response.write(json.dumps({"type": "ERROR", "object": gone}).encode() + b"\n")
+            return response
         while True:
             async with self._news:
                 while len(self._history) <= told:
                     await self._news.wait()
             for _, which, event in self._history[told:]:
                 told += 1
-                if which == kind:
-                    await response.write(json.dumps(event).encode() + b"\n")
+                if which != kind:
+                    continue
+                await response.write(json.dumps(event).encode() + b"\n")
+                if self._perhaps(0.05):
+                    return response
+                if self._perhaps(0.03):
+                    await response.write(b'{"type": "MODIFIED", "object": 7}\n')
+                if self._perhaps(0.3):
+                    await response.write(json.dumps(self._told_before(kind, told)).encode() + b"\n")
+            if self._perhaps(0.5):
+                await asyncio.sleep(0.01)  # one kind lags behind the others
+
+    def _perhaps(self, chance: float) -> bool:
+        return self.mischief is not None and self.mischief.random() < chance
+
+    def _told_before(self, kind: str, told: int) -> Document:
+        """The last event again, or an older one of an object that is still there."""
+        assert self.mischief is not None
+        past = [event for _, which, event in self._history[max(0, told - 20) : told] if which == kind]
+        names = self._objects[kind]
+        old = [
+            event
+            for event in past
+            if text_at(event, "object", "metadata", "name") in names and event["type"] != "DELETED"
+        ]
+        return self.mischief.choice([past[-1], *old])
 
 
 def a_service(name: str, ip: str, node_port: int = 0, protocol: str = "TCP") -> Document:

@@ -25,10 +25,11 @@ _NONE: dict[str, str] = {}
 
 
 class KeptSlice(Struct, frozen=True):
-    """What is kept of a slice: its namespace and name, its endpoints, and when what it tells of happened."""
+    """What is kept of a slice: its namespace and name, endpoints, version, and when what it tells of happened."""
 
     key: Key
     endpoints: SliceEndpoints
+    version: int = 0
     happened: str = ""
 
 
@@ -73,6 +74,7 @@ class ServiceObjects:
         self.services: dict[Key, Service] = {}
         self.heard = Heard()
         self._slices: dict[Key, SliceEndpoints] = {}
+        self._versions: dict[Key, int] = {}
         self._slices_of: dict[Key, dict[str, SliceEndpoints]] = {}
         self._listeners: list[Listener] = []
         self._unsynced = {"Service", "EndpointSlice", "Node"}
@@ -131,8 +133,10 @@ class ServiceObjects:
             case Applied(item):
                 self._hear_service()
                 key = item.metadata.namespace, item.metadata.name
-                self.services[key] = item
-                self._touch(key)
+                known = self.services.get(key)
+                if known is None or known.metadata.uid != item.metadata.uid or not _is_older(item, known):
+                    self.services[key] = item
+                    self._touch(key)
             case Deleted(item):
                 self._hear_service()
                 key = item.metadata.namespace, item.metadata.name
@@ -143,7 +147,7 @@ class ServiceObjects:
         """What is kept of a slice."""
         key = piece.metadata.namespace, piece.metadata.name
         happened = piece.metadata.annotations.get(HAPPENED_ANNOTATION, "")
-        return KeptSlice(key, compile_slice(piece, self.facts.name), happened)
+        return KeptSlice(key, compile_slice(piece, self.facts.name), _version(piece.metadata), happened)
 
     def take_slices(self, change: Change[KeptSlice]) -> None:
         """Note a change of EndpointSlices."""
@@ -152,11 +156,14 @@ class ServiceObjects:
                 self._unsynced.discard("EndpointSlice")
                 for key in self._slices.keys() - {item.key for item in items}:
                     self._drop_slice(key)
+                self._versions = {item.key: item.version for item in items}
                 for item in items:
                     self._put_slice(item)
             case Applied(item):
                 self._hear_slice(item)
-                self._put_slice(item)
+                if item.version >= self._versions.get(item.key, 0):
+                    self._versions[item.key] = item.version
+                    self._put_slice(item)
             case Deleted(item):
                 self._hear_slice(item)
                 self._drop_slice(item.key)
@@ -216,6 +223,7 @@ class ServiceObjects:
         self._touch(service, compiled.family)
 
     def _drop_slice(self, key: Key) -> None:
+        self._versions.pop(key, None)
         old = self._slices.pop(key, None)
         if old is None:
             return
@@ -234,11 +242,21 @@ def keep_service(service: Service) -> Service:
         name=meta.name,
         namespace=meta.namespace,
         uid=meta.uid,
+        resource_version=meta.resource_version,
         creation_timestamp=meta.creation_timestamp,
         labels={PROXY_NAME_LABEL: ""} if PROXY_NAME_LABEL in meta.labels else _NONE,
         annotations=_NONE,
     )
     return replace(service, metadata=kept, spec=replace(service.spec, selector=_NONE))
+
+
+def _version(meta: ObjectMeta) -> int:
+    """The resourceVersion as a number, by which two states of one object can be told apart (KEP-5504); 0 for others."""
+    return int(meta.resource_version) if meta.resource_version.isdecimal() else 0
+
+
+def _is_older(item: Service, known: Service) -> bool:
+    return _version(item.metadata) < _version(known.metadata)
 
 
 def keep_node(node: Node) -> Node:

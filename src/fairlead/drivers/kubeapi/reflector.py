@@ -96,16 +96,18 @@ async def reflect_kept(
     """As `reflect`, with what `keep` returns in place of each object: a long list is then never in memory whole."""
     path = resource_of(cls).path(namespace)
     pauses = back_off or BackOff(_FIRST_PAUSE, _LONGEST_PAUSE)
-    version = ""
+    version, reached = "", "0"
     while True:
         opened = time.monotonic()
         heard = False
         try:
             if not version:
-                items, version = await _list(transport, cls, keep, path, query)
+                items, version = await _list(transport, cls, keep, path, query, reached)
+                reached = version
                 yield Replaced(items)
             async for line in transport.stream(_watch_request(path, query, version)):
                 change, version = _read_event(cls, keep, line, version)
+                reached = version
                 heard = True
                 pauses.reset()
                 if change is not None:
@@ -114,6 +116,7 @@ async def reflect_kept(
                 await sleep(pauses.pause())
         except ApiError as error:
             if _must_list(error):
+                reached = reached if version else ""  # a list that is refused is asked for anew, as of now
                 version = ""
             told(error)
             await sleep(pauses.pause())
@@ -153,9 +156,15 @@ def _watch_request(path: str, query: tuple[tuple[str, str], ...], version: str) 
 
 
 async def _list(
-    transport: Transport, cls: type[T], keep: Callable[[T], K], path: str, query: tuple[tuple[str, str], ...]
+    transport: Transport,
+    cls: type[T],
+    keep: Callable[[T], K],
+    path: str,
+    query: tuple[tuple[str, str], ...],
+    reached: str,
 ) -> tuple[tuple[K, ...], str]:
-    response = await transport.send(ApiRequest("GET", path, (*query, ("resourceVersion", "0"))))
+    """List at a revision not older than `reached`, so that another API server does not lead back in time."""
+    response = await transport.send(ApiRequest("GET", path, (*query, ("resourceVersion", reached))))
     if response.status >= 400:
         raise ApiError(response.status, "", f"listing {path} was answered with {response.status}")
     return decode_list_kept(cls, keep, response.body)
