@@ -140,7 +140,7 @@ def expected(rules: NodeRules, source: str, key: FrontendKey) -> set[str]:
     """Everything a caller may see, over all numbers that may be drawn."""
     entry = Entry.SENT if source == NODE else Entry.ARRIVES
     outcomes: set[str] = set()
-    for passage in rules.walk(packet_to(key, parse_address(source)), entry):
+    for passage in rules.walk_services(packet_to(key, parse_address(source)), entry):
         if passage.ending is not Ending.ACCEPT:
             outcomes.add("ECONNREFUSED" if passage.ending is Ending.REJECT else "silence")
         elif passage.packet.ct_status:
@@ -155,8 +155,9 @@ def expected(rules: NodeRules, source: str, key: FrontendKey) -> set[str]:
 @given(world=worlds())
 def test_real_connections_come_to_what_the_evaluator_says(bench: Bench, world: World) -> None:
     rules = NodeRules(world, NODES[0])
-    bench.nft.apply(Transaction(rules.table.family, rules.table.name, build_table(rules.sets, rules.table)))
-    assert bench.nft.list_table(rules.table.family, rules.table.name) == rules.table
+    table = rules.services.contents
+    bench.nft.apply(Transaction(table.family, table.name, build_table(rules.services.sets, table)))
+    assert bench.nft.list_table(table.family, table.name) == table
     flows: list[tuple[str, FrontendKey]] = []
     may: list[set[str]] = []
     for source in DIALLERS:

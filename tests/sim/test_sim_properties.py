@@ -22,8 +22,11 @@ def test_the_model_and_the_rows_give_every_flow_the_same_verdict(world: World, d
         entry = Entry.SENT if source in own else Entry.ARRIVES
         for key in keys(world, node):
             packet = packet_to(key, source)
-            passages = tuple(rules.walk(packet, entry))
-            assert read_passages(packet, passages) == judge_connection(rules.model, source, key), (str(source), key)
+            passages = tuple(rules.walk_services(packet, entry))
+            assert read_passages(packet, passages) == judge_connection(rules.services.model, source, key), (
+                str(source),
+                key,
+            )
 
 
 @settings(max_examples=30, deadline=None)
@@ -31,6 +34,6 @@ def test_the_model_and_the_rows_give_every_flow_the_same_verdict(world: World, d
 def test_every_backend_is_drawn_by_exactly_one_number(world: World) -> None:
     rules = NodeRules(world, NODES[0])
     source = parse_address("10.244.2.2")
-    for key, frontend in rules.model.frontends.items():
-        passages = tuple(rules.walk(packet_to(key, source), Entry.ARRIVES))
+    for key, frontend in rules.services.model.frontends.items():
+        passages = tuple(rules.walk_services(packet_to(key, source), Entry.ARRIVES))
         assert len(passages) == max(len(frontend.backends), 1)

@@ -1,15 +1,27 @@
 """Traces in worlds made of manifests: who is asked, what becomes of it, and which field decided."""
 
+from collections.abc import Sequence
+
 import pytest
 
+from fairlead.kube.core import Node
 from fairlead.kube.yamlcodec import parse_documents
-from fairlead.net import Protocol
+from fairlead.model import Origin
+from fairlead.net import Family, Protocol
+from fairlead.nft.evaluate import Packet, Step
+from fairlead.nft.expressions import Cmp, Comparison, Decide, Header, Payload
+from fairlead.nft.objects import AnySet, Base, Chain, ChainType, Hook, Priority, Rule, TableFamily
+from fairlead.nft.tables import ChainContents, TableContents
+from fairlead.nft.verdicts import DROP
+from fairlead.sim import nodes
 from fairlead.sim.answers import Disposition, End, Trace
 from fairlead.sim.compare import agrees
 from fairlead.sim.manifests import derive_world
 from fairlead.sim.places import AbsentError, UnreadableError
+from fairlead.sim.tables import NodeTable, Reason
 from fairlead.sim.telling import tell_trace
 from fairlead.sim.trace import trace_connection
+from fairlead.sim.world import World
 
 SHOP = """
 apiVersion: apps/v1
@@ -178,3 +190,36 @@ def test_a_field_of_the_wrong_type_names_its_object() -> None:
     wrong = parse_documents("{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {ports: 80}}", source="x")
     with pytest.raises(ValueError, match="Service default/web"):
         derive_world(wrong)
+
+
+class Closed:
+    """A table of another concern: it drops what is forwarded to one port."""
+
+    def __init__(self, port: int) -> None:
+        chain = Chain("judge", Base(ChainType.FILTER, Hook.FORWARD, Priority.FILTER + 1))
+        look = Payload(0, Header.TRANSPORT, 2, 2)
+        rule = Rule((look, Cmp(0, Comparison.EQ, port.to_bytes(2, "big")), Decide(DROP)))
+        self.contents = TableContents(TableFamily.IP, "policies", {"judge": ChainContents(chain, [rule])})
+        self.sets: Sequence[AnySet] = ()
+
+    def origin(self, step: Step) -> Origin | None:
+        return Origin("NetworkPolicy", "shop", "closed", f"spec.ingress[{step.number}]")
+
+    def refusal(self, packet: Packet, step: Step) -> Reason:
+        return Reason(f"no policy lets {packet.source} in", self.origin(step))
+
+
+def test_further_tables_are_walked_after_services_have_chosen_and_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(world: World, node: Node, family: Family) -> NodeTable | None:
+        assert world is WORLD
+        return Closed(8080) if node.metadata.name == "node-1" and family is Family.IPV4 else None
+
+    monkeypatch.setattr(nodes, "FURTHER", (build,))
+    answer = trace("pod/shop/web-0", "svc/shop/web:80")
+    assert answer.disposition is Disposition.DROPPED
+    end = answer.ends[0]
+    assert (end.place, end.reason) == ("node/node-1", "no policy lets 10.244.1.2 in")
+    assert str(end.origin) == "NetworkPolicy shop/closed spec.ingress[0]"
+    assert [step.table for step in end.hops[-1].steps if step.chain == "judge"] == ["policies"]
+    assert "policies judge: th dport 8080 drop" in tell_trace(answer)
+    assert trace("pod/shop/one", "svc/shop/near:80").disposition is Disposition.DELIVERED

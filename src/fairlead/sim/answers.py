@@ -20,7 +20,10 @@ class Disposition(Enum):
 
 
 class RuleStep(Struct, frozen=True):
-    """One rule that applied: its chain and text, the row that matched, the verdict, and the field that decided."""
+    """One rule that applied: its chain and text, the row that matched, the verdict, and the field that decided.
+
+    `table` is the name of the kernel table the chain is in.
+    """
 
     hook: str
     chain: str
@@ -28,6 +31,7 @@ class RuleStep(Struct, frozen=True):
     rows: tuple[str, ...]
     verdict: str
     origin: Origin | None = None
+    table: str = ""
 
 
 class Hop(Struct, frozen=True):

@@ -6,6 +6,8 @@ from fairlead.sim.answers import Disposition, End, Hop, RuleStep, Trace
 
 _WIDTH = 14
 _SHOWN_ENDS = 12
+_SERVICES = "fairlead"
+"""The table whose chains go without their table's name."""
 
 
 def tell_trace(trace: Trace) -> str:
@@ -39,7 +41,8 @@ def _hop(hop: Hop) -> Iterator[str]:
 
 
 def _step(step: RuleStep, hook: str) -> Iterator[str]:
-    yield f"│ {hook:>{_WIDTH}}  {step.chain}: {step.rule}"
+    chain = step.chain if step.table in ("", _SERVICES) else f"{step.table} {step.chain}"
+    yield f"│ {hook:>{_WIDTH}}  {chain}: {step.rule}"
     for row in step.rows:
         yield f"│ {'':<{_WIDTH}}    row {row}"
     if step.origin is not None:

@@ -15,8 +15,9 @@ from fairlead.net import Address, Family, Port, Protocol
 from fairlead.nft.evaluate import Ending, Entry, Packet, Passage
 from fairlead.sim.answers import Disposition, End, Hop, Trace
 from fairlead.sim.frontends import Judgement, judge_connection
-from fairlead.sim.nodes import NodeRules, find_endpoint
+from fairlead.sim.nodes import NodeRules
 from fairlead.sim.places import Source, Target, parse_source, parse_target
+from fairlead.sim.services import find_endpoint
 from fairlead.sim.world import World, declared_ports, in_prefixes, name_of
 
 _SOURCE_PORT = Port(40000)
@@ -87,19 +88,18 @@ class _Tracer:
 
     def _at_node(self, name: str, way: _Way, entry: Entry) -> Iterator[End]:
         rules = self._rules_of(name, way.packet.destination.family)
-        frontend = rules.frontend(way.packet)
+        frontend = rules.services.frontend(way.packet)
         if frontend is not None:
             way = replace(way, service=(frontend.origin.namespace, frontend.origin.name), origin=frontend.origin)
-        passages = tuple(rules.walk(way.packet, entry))
-        _hold_to_model(rules, way.packet, passages)
-        for passage in passages:
+        _hold_to_model(rules, way.packet, tuple(rules.walk_services(way.packet, entry)))
+        for passage in rules.walk(way.packet, entry):
             yield from self._after_rules(rules, way, passage)
 
     def _after_rules(self, rules: NodeRules, way: _Way, passage: Passage) -> Iterator[End]:
         place, steps = f"node/{rules.name}", rules.explain(passage)
         if passage.ending is not Ending.ACCEPT:
             hop = Hop(place, _spell(way.packet), steps, passage.ending.value)
-            yield self._refused(place, replace(way, hops=(*way.hops, hop)), passage)
+            yield self._refused(rules, replace(way, hops=(*way.hops, hop)), passage)
             return
         after = passage.packet
         if passage.masqueraded:
@@ -168,34 +168,10 @@ class _Tracer:
         reason = "no Service has this address and port, and no pod in the node's own network declares it"
         return self._end(way, Disposition.NO_LISTENER, f"node/{name}", reason)
 
-    def _refused(self, place: str, way: _Way, passage: Passage) -> End:
-        rejected = passage.ending is Ending.REJECT
-        disposition = Disposition.REJECTED if rejected else Disposition.DROPPED
-        if way.service is not None:
-            return self._end(way, disposition, place, self._why_empty(way.service))
-        if rejected:
-            return self._no_such_port(place, way)
-        reason = "an address of the Service range that no Service has"
-        return self._end(replace(way, origin=None), disposition, place, reason)
-
-    def _no_such_port(self, place: str, way: _Way) -> End:
-        address, protocol = str(way.packet.destination), Protocol(way.packet.protocol).name
-        for (namespace, name), service in self._world.services.items():
-            if address in (service.spec.cluster_ip, *service.spec.cluster_ips):
-                ports = ", ".join(f"{each.protocol} {each.port}" for each in service.spec.ports)
-                reason = f"Service {namespace}/{name} has no port {protocol} {way.packet.destination_port}, but {ports}"
-                way = replace(way, origin=Origin("Service", namespace, name, "spec.ports"))
-                return self._end(way, Disposition.REJECTED, place, reason)
-        return self._end(way, Disposition.REJECTED, place, "a Service has this address, but not this port")
-
-    def _why_empty(self, service: tuple[str, str]) -> str:
-        endpoints = [each for piece in self._world.slices.get(service, ()) for each in piece.endpoints]
-        if not endpoints:
-            return f"no endpoint: no pod matches the selector of Service {'/'.join(service)}"
-        ready = sum(each.conditions.ready is not False for each in endpoints)
-        if not ready:
-            return f"no endpoint: none of the {len(endpoints)} of Service {'/'.join(service)} is ready"
-        return f"no endpoint on this node: {ready} ready elsewhere, and the traffic policy is Local"
+    def _refused(self, rules: NodeRules, way: _Way, passage: Passage) -> End:
+        disposition = Disposition.REJECTED if passage.ending is Ending.REJECT else Disposition.DROPPED
+        reason = rules.refusal(way.packet, passage)
+        return self._end(replace(way, origin=reason.origin), disposition, f"node/{rules.name}", reason.text)
 
     def _end(self, way: _Way, disposition: Disposition, place: str, reason: str) -> End:
         origin = way.origin
@@ -218,7 +194,7 @@ _LOOPBACK = 127
 def _hold_to_model(rules: NodeRules, packet: Packet, passages: tuple[Passage, ...]) -> None:
     """Model and rules are two truths about one thing; where they differ one of them is wrong."""
     key = FrontendKey(packet.destination, Protocol(packet.protocol), packet.destination_port)
-    expected = judge_connection(rules.model, packet.source, key)
+    expected = judge_connection(rules.services.model, packet.source, key)
     found = read_passages(packet, passages)
     assert expected == found, f"{_spell(packet)} on {rules.name}: the model says {expected}, the rules do {found}"
 
