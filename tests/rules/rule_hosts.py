@@ -111,18 +111,17 @@ class Hosts:
         )
         run_ip(self.node, f"route add {four} dev {link} src {NODE[0]}", f"route add {six} dev {link}")
 
-    def socket(self, place: str, address: str, protocol: str, source_port: int = 0) -> socket.socket:
-        """Open a socket at a place, of the family of the address it is to dial."""
+    def socket(self, place: str, address: str, protocol: str, source: str = "") -> socket.socket:
+        """Open a socket at a place, of the family of the address it is to dial, from `source` if given."""
         kind = socket.SOCK_STREAM if protocol == "TCP" else socket.SOCK_DGRAM
         opened = open_socket(self._hosts[place], socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
-        if source_port:
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            opened.bind(("", source_port))
+        if source:
+            opened.bind((source, 0))
         return opened
 
-    def dial(self, place: str, address: str, port: int, protocol: str = "TCP", source_port: int = 0) -> "Conversation":
+    def dial(self, place: str, address: str, port: int, protocol: str = "TCP", source: str = "") -> "Conversation":
         """Send a first packet, and return at once."""
-        opened = self.socket(place, address, protocol, source_port)
+        opened = self.socket(place, address, protocol, source)
         conversation = Conversation(opened)
         try:
             opened.connect((address, port))

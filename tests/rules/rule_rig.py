@@ -4,6 +4,7 @@ Comes in: documents as an API server would send them. Goes out: what packets com
 loop: every change is one round of the agent's tables (`fairlead.agents.node.tables`), sent before it returns.
 """
 
+import json
 import socket
 import struct
 import subprocess
@@ -123,9 +124,9 @@ class Rig:
         with entered(self.hosts[place]):
             return subprocess.run(words, check=True, text=True, capture_output=True).stdout
 
-    def open(self, place: str, address: str, port: int, protocol: str = "TCP", source_port: int = 0) -> Conversation:
+    def open(self, place: str, address: str, port: int, protocol: str = "TCP", source: str = "") -> Conversation:
         """Begin a conversation that lasts until the test ends."""
-        conversation = self.hosts.dial(place, address, port, protocol, source_port)
+        conversation = self.hosts.dial(place, address, port, protocol, source)
         self._conversations.append(conversation)
         return conversation
 
@@ -172,6 +173,14 @@ class Rig:
                 if packet[0] == 0:
                     heard.add(int.from_bytes(packet[6:8], "big"))
             return 0 in heard
+
+    def remembered(self) -> list[int]:
+        """The seconds that each row a rule has added still has to live."""
+        listing = json.loads(self.run("nft", "-j", "list", "table", "ip", "fairlead"))
+        sets = (each["map" if "map" in each else "set"] for each in listing["nftables"] if each.keys() & {"map", "set"})
+        rows = (row for held in sets if "dynamic" in held.get("flags", ()) for row in held.get("elem", ()))
+        keys = (row[0] if isinstance(row, list) else row for row in rows)
+        return [each["elem"]["expires"] for each in keys if "elem" in each and "expires" in each["elem"]]
 
     def flows(self, address: str) -> str:
         """What connection tracking knows of packets to an address, without counts and times."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from rule_hosts import HOSTS, NODE
+from rule_hosts import HOSTS, NODE, SECONDARY
 from rule_rig import Document, Rig, a_port, a_service, a_slice, an_endpoint
 
 from fairlead.nft.expressions import Masquerade
@@ -20,8 +20,8 @@ def everything(**spec: Any) -> Document:
     return a_service(ports=ports, type="LoadBalancer", externalIPs=[EXTERNAL], ingress=[{"ip": VIP}], **spec)
 
 
-def seen(rig: Rig, place: str, address: str, port: int, times: int = 8) -> set[tuple[str, str]]:
-    answers = [each.hear() for each in [rig.open(place, address, port) for _ in range(times)]]
+def seen(rig: Rig, place: str, address: str, port: int, times: int = 8, source: str = "") -> set[tuple[str, str]]:
+    answers = [each.hear() for each in [rig.open(place, address, port, source=source) for _ in range(times)]]
     return {(answer.by, answer.seen) for answer in answers}
 
 
@@ -45,7 +45,8 @@ def test_cluster_ip_traffic_that_is_of_no_local_pod_is_masqueraded(rig: Rig, pla
 def test_the_node_itself_reaches_a_cluster_ip(rig: Rig) -> None:
     """1.4: from the node, in the output hook, with the node's address."""
     rig.begin(a_service(), a_slice("web-1", "far-1"), a_slice(an_endpoint("far-1", 1)))
-    assert seen(rig, "node", IP, 80, 24) == {("web-1", NODE[0]), ("far-1", NODE[0])}
+    for source in (NODE[0], SECONDARY[0]):
+        assert seen(rig, "node", IP, 80, 24, source) == {("web-1", NODE[0]), ("far-1", NODE[0])}, source
     assert seen(rig, "node", IP6, 80) == {("far-1", NODE[1])}
 
 
@@ -91,10 +92,12 @@ def test_external_policy_local_gives_local_pods_every_endpoint_and_no_masquerade
 
 
 def test_external_policy_local_gives_the_node_every_endpoint_and_masquerades_it(rig: Rig) -> None:
-    """1.4: `fib saddr type local`: masquerade, and the cluster's endpoints."""
+    """1.4: `fib saddr type local`: masquerade, and all endpoints, whichever of its addresses it comes from."""
     rig.begin(everything(externalTrafficPolicy="Local"), a_slice("web-1", "far-1"))
     for address, port in FRONTENDS:
-        assert seen(rig, "node", address, port, 24) == {("web-1", NODE[0]), ("far-1", NODE[0])}, address
+        for source in (NODE[0], SECONDARY[0]):
+            found = seen(rig, "node", address, port, 24, source)
+            assert found == {("web-1", NODE[0]), ("far-1", NODE[0])}, (address, source)
 
 
 def test_hairpin_holds_on_every_external_frontend(rig: Rig) -> None:
