@@ -1,4 +1,6 @@
-"""Workloads: Deployment, ReplicaSet, DaemonSet. Source: apps/v1 types.go."""
+"""Workloads: Deployment, ReplicaSet, DaemonSet, StatefulSet and the revisions of the last two. Source: apps/v1
+types.go.
+"""
 
 from fairlead.kube.base import Wire
 from fairlead.kube.containers import IntOrString
@@ -122,3 +124,73 @@ class DaemonSet(KubeObject, frozen=True):
 
     spec: DaemonSetSpec = DaemonSetSpec()
     status: DaemonSetStatus = DaemonSetStatus()
+
+
+class RollingUpdateStatefulSet(Wire, frozen=True):
+    """Pods numbered below `partition` keep the former template; `max_unavailable` is a number or percentage."""
+
+    partition: int | None = None
+    max_unavailable: IntOrString | None = None
+
+
+class StatefulSetUpdateStrategy(Wire, frozen=True):
+    """`type` is RollingUpdate or OnDelete."""
+
+    type: str = "RollingUpdate"
+    rolling_update: RollingUpdateStatefulSet | None = None
+
+
+class StatefulSetOrdinals(Wire, frozen=True):
+    """The number of the first pod."""
+
+    start: int = 0
+
+
+class StatefulSetRetention(Wire, frozen=True):
+    """What becomes of claims: Retain or Delete."""
+
+    when_deleted: str = "Retain"
+    when_scaled: str = "Retain"
+
+
+class StatefulSetSpec(Wire, frozen=True):
+    """How many numbered pods of which template; `pod_management_policy` is OrderedReady or Parallel."""
+
+    replicas: int | None = None
+    selector: LabelSelector = LabelSelector()
+    template: PodTemplateSpec = PodTemplateSpec()
+    service_name: str = ""
+    pod_management_policy: str = "OrderedReady"
+    update_strategy: StatefulSetUpdateStrategy = StatefulSetUpdateStrategy()
+    revision_history_limit: int | None = None
+    min_ready_seconds: int = 0
+    ordinals: StatefulSetOrdinals | None = None
+    persistent_volume_claim_retention_policy: StatefulSetRetention | None = None
+
+
+class StatefulSetStatus(Wire, frozen=True):
+    """What has become of a StatefulSet; revisions are names of ControllerRevisions."""
+
+    observed_generation: int = 0
+    replicas: int = 0
+    ready_replicas: int = 0
+    current_replicas: int = 0
+    updated_replicas: int = 0
+    available_replicas: int = 0
+    current_revision: str = ""
+    update_revision: str = ""
+    collision_count: int | None = None
+
+
+class StatefulSet(KubeObject, frozen=True):
+    """Pods with names and numbers of their own."""
+
+    spec: StatefulSetSpec = StatefulSetSpec()
+    status: StatefulSetStatus = StatefulSetStatus()
+
+
+class ControllerRevision(KubeObject, frozen=True):
+    """A former template of a StatefulSet or DaemonSet; revisions count up."""
+
+    data: dict[str, object] = {}
+    revision: int = 0

@@ -7,7 +7,8 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
-from fairlead.kube.apps import DaemonSet, Deployment, ReplicaSet
+from fairlead.kube.apps import ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet
+from fairlead.kube.batch import CronJob, Job
 from fairlead.kube.coordination import Lease
 from fairlead.kube.core import (
     ConfigMap,
@@ -70,6 +71,10 @@ RESOURCES: dict[type[KubeObject], Resource] = {
     Deployment: Resource("apps", "v1", "Deployment", "deployments", True),
     ReplicaSet: Resource("apps", "v1", "ReplicaSet", "replicasets", True),
     DaemonSet: Resource("apps", "v1", "DaemonSet", "daemonsets", True),
+    StatefulSet: Resource("apps", "v1", "StatefulSet", "statefulsets", True),
+    ControllerRevision: Resource("apps", "v1", "ControllerRevision", "controllerrevisions", True),
+    Job: Resource("batch", "v1", "Job", "jobs", True),
+    CronJob: Resource("batch", "v1", "CronJob", "cronjobs", True),
     Lease: Resource("coordination.k8s.io", "v1", "Lease", "leases", True),
     EndpointSlice: Resource("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", True),
     EndpointSliceOutline: Resource("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", True),

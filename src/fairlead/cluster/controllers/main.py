@@ -7,11 +7,13 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from fairlead.cluster.controllers.cronjob_loop import CronJobLoop
 from fairlead.cluster.controllers.daemonset_loop import DaemonSetLoop
 from fairlead.cluster.controllers.deployment_loop import DeploymentLoop
 from fairlead.cluster.controllers.endpoints import EndpointsLoop
 from fairlead.cluster.controllers.events import EventRecorder
 from fairlead.cluster.controllers.garbage import GarbageCollector
+from fairlead.cluster.controllers.job_loop import JobLoop
 from fairlead.cluster.controllers.namespaces import NamespaceLoop
 from fairlead.cluster.controllers.node_loop import NodeLoop
 from fairlead.cluster.controllers.performer import Performer
@@ -20,9 +22,11 @@ from fairlead.cluster.controllers.replicaset_loop import ReplicaSetLoop
 from fairlead.cluster.controllers.scheduler import Scheduler
 from fairlead.cluster.controllers.slice_loop import SliceLoop
 from fairlead.cluster.controllers.specs import Specs
+from fairlead.cluster.controllers.statefulset_loop import StatefulSetLoop
 from fairlead.cluster.controllers.world import World
 from fairlead.drivers.kubeapi import KubeClient
-from fairlead.kube.apps import DaemonSet, Deployment, ReplicaSet
+from fairlead.kube.apps import ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet
+from fairlead.kube.batch import CronJob, Job
 from fairlead.kube.coordination import Lease
 from fairlead.kube.core import ConfigMap, Endpoints, Node, Pod, Secret, Service, ServiceAccount
 from fairlead.kube.discovery import EndpointSlice
@@ -47,6 +51,10 @@ async def main(client: KubeClient, clock: Callable[[], float] = time.time, *, ro
     performer.show(Endpoints, world.endpoints)
     performer.show(DaemonSet, world.daemon_sets)
     performer.show(Node, world.nodes)
+    performer.show(StatefulSet, world.stateful_sets)
+    performer.show(ControllerRevision, world.revisions)
+    performer.show(Job, world.jobs)
+    performer.show(CronJob, world.cron_jobs)
     specs = Specs(client)
     loops = (
         SliceLoop(world, performer).loop,
@@ -54,6 +62,9 @@ async def main(client: KubeClient, clock: Callable[[], float] = time.time, *, ro
         ReplicaSetLoop(world, performer, specs, clock).loop,
         DeploymentLoop(world, client, performer, specs, clock).loop,
         DaemonSetLoop(world, performer, specs, clock).loop,
+        StatefulSetLoop(world, performer, specs, clock).loop,
+        JobLoop(world, performer, specs, clock).loop,
+        CronJobLoop(world, performer, specs, clock).loop,
         NodeLoop(world, performer, clock).loop,
         EndpointsLoop(world, performer).loop,
         ProvisionLoop(world, performer, root_ca).loop,
@@ -80,6 +91,10 @@ def _garbage(world: World, client: KubeClient, performer: Performer) -> GarbageC
     collector.watch(Deployment, world.deployments)
     collector.watch(ReplicaSet, world.replica_sets)
     collector.watch(DaemonSet, world.daemon_sets)
+    collector.watch(StatefulSet, world.stateful_sets)
+    collector.watch(ControllerRevision, world.revisions)
+    collector.watch(Job, world.jobs)
+    collector.watch(CronJob, world.cron_jobs)
     collector.watch(Node, world.nodes)
     collector.watch(Lease, world.leases)
     collector.watch(ConfigMap, world.config_maps)

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from fairlead.cluster.controllers.informers import Key, Store, controller_uid
 from fairlead.drivers.kubeapi import KubeClient
-from fairlead.kube.apps import DaemonSet, Deployment, ReplicaSet
+from fairlead.kube.apps import ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet
+from fairlead.kube.batch import CronJob, Job
 from fairlead.kube.coordination import Lease
 from fairlead.kube.core import ConfigMap, Endpoints, Namespace, Node, Pod, Secret, Service, ServiceAccount
 from fairlead.kube.discovery import EndpointSlice
@@ -39,6 +40,10 @@ class World:
         self.deployments = Store[Deployment]()
         self.replica_sets = Store[ReplicaSet]()
         self.daemon_sets = Store[DaemonSet]()
+        self.stateful_sets = Store[StatefulSet]()
+        self.revisions = Store[ControllerRevision]()
+        self.jobs = Store[Job]()
+        self.cron_jobs = Store[CronJob]()
         self.service_accounts = Store[ServiceAccount]()
         self.config_maps = Store[ConfigMap]()
         self.secrets = Store[Secret]()
@@ -53,6 +58,8 @@ class World:
         self.sets_by_namespace = self.replica_sets.index(_namespace)
         self.deployments_by_namespace = self.deployments.index(_namespace)
         self.daemon_sets_by_namespace = self.daemon_sets.index(_namespace)
+        self.revisions_by_controller = self.revisions.index(_controller)
+        self.jobs_by_controller = self.jobs.index(_controller)
         self.services_by_pair = self.services.index(_selector_pair)
         self.slices_by_service = self.slices.index(_service_of_slice)
 
@@ -69,6 +76,10 @@ class World:
             _follow(client, Deployment, self.deployments),
             _follow(client, ReplicaSet, self.replica_sets),
             _follow(client, DaemonSet, self.daemon_sets),
+            _follow(client, StatefulSet, self.stateful_sets),
+            _follow(client, ControllerRevision, self.revisions),
+            _follow(client, Job, self.jobs),
+            _follow(client, CronJob, self.cron_jobs),
             _follow(client, ServiceAccount, self.service_accounts),
             _follow(client, ConfigMap, self.config_maps),
             _follow(client, Secret, self.secrets),
@@ -81,7 +92,8 @@ class World:
         stores = (
             *(self.namespaces, self.nodes, self.leases, self.pods, self.services, self.slices, self.endpoints),
             *(self.deployments, self.replica_sets, self.daemon_sets, self.service_accounts, self.config_maps),
-            *(self.secrets, self.ingresses, self.policies),
+            *(self.secrets, self.ingresses, self.policies, self.stateful_sets, self.revisions, self.jobs),
+            self.cron_jobs,
         )
         await asyncio.gather(*(store.synced.wait() for store in stores))
 

@@ -1,16 +1,16 @@
 """The table of kinds: every resource that the embedded API server serves, a row each."""
 
-from fairlead.cluster.apiserver.kinds import prepare, reviews, selectable
+from fairlead.cluster.apiserver.kinds import prepare, selectable
+from fairlead.cluster.apiserver.kinds.access import ACCESS
 from fairlead.cluster.apiserver.kinds.columns import basics as basics_columns
 from fairlead.cluster.apiserver.kinds.columns import networking as networking_columns
 from fairlead.cluster.apiserver.kinds.columns import pods as pods_columns
 from fairlead.cluster.apiserver.kinds.columns import services as services_columns
 from fairlead.cluster.apiserver.kinds.columns import workloads as workloads_columns
-from fairlead.cluster.apiserver.kinds.columns.plain import plain_row
 from fairlead.cluster.apiserver.kinds.defaults import basics, networking, pods, services, workloads
 from fairlead.cluster.apiserver.kinds.ending import pod_grace_seconds
 from fairlead.cluster.apiserver.kinds.quality import quality_of_service
-from fairlead.cluster.apiserver.kinds.spec import CREATE_ONLY, KindSpec, ListDocuments, Subresource
+from fairlead.cluster.apiserver.kinds.spec import KindSpec, ListDocuments, Subresource
 from fairlead.cluster.apiserver.kinds.validation import basics as basics_rules
 from fairlead.cluster.apiserver.kinds.validation import endpoints as endpoint_rules
 from fairlead.cluster.apiserver.kinds.validation import networking as network_rules
@@ -19,11 +19,12 @@ from fairlead.cluster.apiserver.kinds.validation import services as service_rule
 from fairlead.cluster.apiserver.kinds.validation import texts
 from fairlead.cluster.apiserver.kinds.validation import workloads as workload_rules
 from fairlead.cluster.apiserver.kinds.validation.fields import listed, listed_update, metadata_of
+from fairlead.cluster.apiserver.kinds.work import WORK
 from fairlead.kube import apps, core, discovery
 from fairlead.kube import coordination as coordination_types
 from fairlead.kube import networking as networking_types
 from fairlead.kube.documents import Document, mapping_at
-from fairlead.kube.resources import Resource, resource_of
+from fairlead.kube.resources import resource_of
 
 _READ_WRITE = ("get", "patch", "update")
 _PROXY_VERBS = ("create", "delete", "get", "patch", "update")
@@ -326,51 +327,6 @@ NETWORK_POLICY = KindSpec(
     validate=listed(metadata_of(texts.dns_subdomain), network_rules.network_policy_rules),
 )
 
-_AUTHORIZATION = "io.k8s.api.authorization.v1"
-
-REVIEWS = (
-    KindSpec(
-        resource=Resource("authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", False),
-        singular="selfsubjectaccessreview",
-        schema=f"{_AUTHORIZATION}.SelfSubjectAccessReview",
-        verbs=CREATE_ONLY,
-        row=plain_row,
-        answer=reviews.answer_access_review,
-    ),
-    KindSpec(
-        resource=Resource("authorization.k8s.io", "v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews", False),
-        singular="selfsubjectrulesreview",
-        schema=f"{_AUTHORIZATION}.SelfSubjectRulesReview",
-        verbs=CREATE_ONLY,
-        row=plain_row,
-        answer=reviews.answer_rules_review,
-    ),
-    KindSpec(
-        resource=Resource("authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreviews", False),
-        singular="subjectaccessreview",
-        schema=f"{_AUTHORIZATION}.SubjectAccessReview",
-        verbs=CREATE_ONLY,
-        row=plain_row,
-        answer=reviews.answer_access_review,
-    ),
-    KindSpec(
-        resource=Resource("authorization.k8s.io", "v1", "LocalSubjectAccessReview", "localsubjectaccessreviews", True),
-        singular="localsubjectaccessreview",
-        schema=f"{_AUTHORIZATION}.LocalSubjectAccessReview",
-        verbs=CREATE_ONLY,
-        row=plain_row,
-        answer=reviews.answer_access_review,
-    ),
-    KindSpec(
-        resource=Resource("authentication.k8s.io", "v1", "SelfSubjectReview", "selfsubjectreviews", False),
-        singular="selfsubjectreview",
-        schema="io.k8s.api.authentication.v1.SelfSubjectReview",
-        verbs=CREATE_ONLY,
-        row=plain_row,
-        answer=reviews.answer_self_review,
-    ),
-)
-
 KINDS: tuple[KindSpec, ...] = (
     NAMESPACE,
     NODE,
@@ -384,11 +340,12 @@ KINDS: tuple[KindSpec, ...] = (
     DEPLOYMENT,
     REPLICA_SET,
     DAEMON_SET,
+    *WORK,
     ENDPOINT_SLICE,
     LEASE,
     INGRESS_CLASS,
     INGRESS,
     NETWORK_POLICY,
-    *REVIEWS,
+    *ACCESS,
 )
 """Every kind served, the core group first, as discovery lists them."""

@@ -55,3 +55,9 @@ def age_text(timestamp: str, now: float) -> str:
     """Return how long before `now` the timestamp lies, `<unknown>` if there is none."""
     then = seconds_of(timestamp)
     return UNKNOWN if then is None else duration_text(now - then)
+
+
+def duration_between(start: str, end: str, now: float) -> str:
+    """Return how long something took from `start` to `end`, or to `now` while it has no end."""
+    began, ended = seconds_of(start), seconds_of(end)
+    return UNKNOWN if began is None else duration_text((now if ended is None else ended) - began)

@@ -1,4 +1,4 @@
-"""What is wrong with a Deployment, a ReplicaSet or a DaemonSet.
+"""What is wrong with a Deployment, a ReplicaSet, a DaemonSet or a StatefulSet.
 
 In: a document with defaults, and for an update its predecessor. Out: FieldErrors. Source:
 k8s.io/kubernetes/pkg/apis/apps/validation/validation.go.
@@ -60,6 +60,65 @@ def daemon_set_rules(daemon_set: Document) -> Found:
             yield invalid(path, rolling.get("maxSurge"), "may not be set when maxUnavailable is non-zero")
     else:
         yield from one_of("spec.updateStrategy.type", kind, ("RollingUpdate", "OnDelete"))
+
+
+def stateful_set_rules(stateful_set: Document) -> Found:
+    """Judge the spec of a stateful set."""
+    spec = mapping_at(stateful_set, "spec")
+    yield from not_negative(spec, "spec", "replicas", "minReadySeconds", "revisionHistoryLimit")
+    yield from one_of("spec.podManagementPolicy", text_at(spec, "podManagementPolicy"), ("OrderedReady", "Parallel"))
+    strategy = mapping_at(spec, "updateStrategy")
+    kind = text_at(strategy, "type")
+    if kind == "RollingUpdate":
+        rolling = mapping_at(strategy, "rollingUpdate")
+        yield from not_negative(rolling, "spec.updateStrategy.rollingUpdate", "partition")
+        yield from _rolling("spec.updateStrategy.rollingUpdate", rolling)
+    else:
+        yield from one_of("spec.updateStrategy.type", kind, ("OnDelete", "RollingUpdate"))
+        if strategy.get("rollingUpdate") is not None:
+            yield invalid(
+                "spec.updateStrategy.rollingUpdate",
+                strategy.get("rollingUpdate"),
+                f"only allowed for updateStrategy 'RollingUpdate', not '{kind}'",
+            )
+    for field in ("whenDeleted", "whenScaled"):
+        path = f"spec.persistentVolumeClaimRetentionPolicy.{field}"
+        retention = mapping_at(spec, "persistentVolumeClaimRetentionPolicy")
+        yield from one_of(path, text_at(retention, field), ("Retain", "Delete"))
+    yield from not_negative(mapping_at(spec, "ordinals"), "spec.ordinals", "start")
+    yield from _selector_and_template(spec, "statefulset")
+
+
+_CHANGEABLE = (
+    *("replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit", "minReadySeconds"),
+    "persistentVolumeClaimRetentionPolicy",
+)
+
+
+def stateful_set_update_rules(new: Document, old: Document) -> Found:
+    """Refuse to change what pods that exist were made by."""
+    kept = [
+        {key: value for key, value in mapping_at(each, "spec").items() if key not in _CHANGEABLE} for each in (new, old)
+    ]
+    if kept[0] != kept[1]:
+        yield forbidden(
+            "spec",
+            "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
+            "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden",
+        )
+
+
+def controller_revision_rules(revision: Document) -> Found:
+    """Judge a controller revision."""
+    if "data" not in revision:
+        yield required("data", "data is mandatory")
+    if (number_at(revision, "revision") or 0) < 0:
+        yield invalid("revision", revision.get("revision"), texts.NOT_NEGATIVE)
+
+
+def controller_revision_update_rules(new: Document, old: Document) -> Found:
+    """Refuse other data: only the number may change."""
+    yield from immutable("data", new.get("data"), old.get("data"))
 
 
 def selector_update_rules(new: Document, old: Document) -> Found:

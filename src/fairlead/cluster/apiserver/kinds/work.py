@@ -1,0 +1,92 @@
+"""Rows of the table of kinds for numbered pods and work that ends: StatefulSet, ControllerRevision, Job, CronJob."""
+
+from fairlead.cluster.apiserver.kinds import prepare
+from fairlead.cluster.apiserver.kinds.columns import batch as batch_columns
+from fairlead.cluster.apiserver.kinds.columns import workloads as workloads_columns
+from fairlead.cluster.apiserver.kinds.defaults import batch, workloads
+from fairlead.cluster.apiserver.kinds.spec import KindSpec, Subresource
+from fairlead.cluster.apiserver.kinds.validation import batch as batch_rules
+from fairlead.cluster.apiserver.kinds.validation import texts
+from fairlead.cluster.apiserver.kinds.validation import workloads as workload_rules
+from fairlead.cluster.apiserver.kinds.validation.fields import listed, listed_update, metadata_of
+from fairlead.kube import apps
+from fairlead.kube import batch as batch_types
+from fairlead.kube.resources import resource_of
+
+_READ_WRITE = ("get", "patch", "update")
+_ALL = ("all",)
+
+
+def _status(kind: str) -> Subresource:
+    return Subresource(name="status", kind=kind, verbs=_READ_WRITE)
+
+
+STATEFUL_SET = KindSpec(
+    resource=resource_of(apps.StatefulSet),
+    singular="statefulset",
+    schema="io.k8s.api.apps.v1.StatefulSet",
+    short_names=("sts",),
+    categories=_ALL,
+    subresources=(
+        Subresource(name="scale", kind="Scale", group="autoscaling", version="v1", verbs=_READ_WRITE),
+        _status("StatefulSet"),
+    ),
+    has_generation=True,
+    has_status=True,
+    columns=workloads_columns.STATEFUL_SET,
+    row=workloads_columns.stateful_set_row,
+    default=workloads.default_stateful_set,
+    prepare_create=prepare.drop_status,
+    prepare_update=prepare.keep_status,
+    prepare_status=prepare.only_status,
+    validate=listed(metadata_of(texts.dns_subdomain), workload_rules.stateful_set_rules),
+    validate_update=listed_update(workload_rules.stateful_set_update_rules),
+)
+
+CONTROLLER_REVISION = KindSpec(
+    resource=resource_of(apps.ControllerRevision),
+    singular="controllerrevision",
+    schema="io.k8s.api.apps.v1.ControllerRevision",
+    columns=workloads_columns.CONTROLLER_REVISION,
+    row=workloads_columns.controller_revision_row,
+    validate=listed(metadata_of(texts.dns_subdomain), workload_rules.controller_revision_rules),
+    validate_update=listed_update(workload_rules.controller_revision_update_rules),
+)
+
+JOB = KindSpec(
+    resource=resource_of(batch_types.Job),
+    singular="job",
+    schema="io.k8s.api.batch.v1.Job",
+    categories=_ALL,
+    subresources=(_status("Job"),),
+    has_generation=True,
+    has_status=True,
+    columns=batch_columns.JOB,
+    row=batch_columns.job_row,
+    default=batch.default_job,
+    prepare_create=batch.prepare_job,
+    prepare_update=prepare.keep_status,
+    prepare_status=prepare.only_status,
+    validate=listed(metadata_of(texts.dns_subdomain), batch_rules.job_rules),
+    validate_update=listed_update(batch_rules.job_update_rules),
+)
+
+CRON_JOB = KindSpec(
+    resource=resource_of(batch_types.CronJob),
+    singular="cronjob",
+    schema="io.k8s.api.batch.v1.CronJob",
+    short_names=("cj",),
+    categories=_ALL,
+    subresources=(_status("CronJob"),),
+    has_generation=True,
+    has_status=True,
+    columns=batch_columns.CRON_JOB,
+    row=batch_columns.cron_job_row,
+    default=batch.default_cron_job,
+    prepare_create=prepare.drop_status,
+    prepare_update=prepare.keep_status,
+    prepare_status=prepare.only_status,
+    validate=listed(metadata_of(texts.dns_subdomain), batch_rules.cron_job_rules),
+)
+
+WORK: tuple[KindSpec, ...] = (STATEFUL_SET, CONTROLLER_REVISION, JOB, CRON_JOB)

@@ -1,0 +1,119 @@
+"""StatefulSets, Jobs and CronJobs as a user of kubectl sees them, on a real cluster with programs and stand-ins."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Command, Kubectl, kubectls, wait_until
+
+pytestmark = [pytest.mark.kernel, pytest.mark.cluster, pytest.mark.kubectl]
+
+WORK = """
+apiVersion: v1
+kind: Service
+metadata: {name: db}
+spec: {clusterIP: None, selector: {app: db}, ports: [{port: 80}]}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  serviceName: db
+  replicas: 2
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers: [{name: web, image: "example/db:1", ports: [{containerPort: 80}]}]
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: three}
+spec:
+  completions: 3
+  parallelism: 2
+  completionMode: Indexed
+  template:
+    spec:
+      restartPolicy: Never
+      containers: [{name: c, image: busybox, command: [sh, -c, "echo index $JOB_COMPLETION_INDEX on $(hostname)"]}]
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: bad}
+spec:
+  backoffLimit: 0
+  template: {spec: {restartPolicy: Never, containers: [{name: c, image: busybox, command: [sh, -c, exit 3]}]}}
+---
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: nightly}
+spec:
+  schedule: "0 3 * * *"
+  jobTemplate:
+    spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: busybox, command: ["true"]}]}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
+    binaries = kubectls()
+    if not binaries:
+        pytest.skip("no kubectl on this machine")
+    command = Command(tmp_path_factory.mktemp("work"))
+    command("up", "--nodes", "2", "--detach", "--image", "busybox*=/bin/sh", "--timeout", "60")
+    yield Kubectl(binaries[-1], Path(command("kubeconfig").stdout.strip()), tmp_path_factory.mktemp("home"))
+    command("down", "--all", check=False)
+
+
+def test_work_of_every_kind_runs_and_kubectl_follows_it(kubectl: Kubectl) -> None:
+    kubectl("apply", "-f", "-", stdin=WORK)
+    kubectl("wait", "--for=condition=Complete", "job/three", "--timeout=20s")
+    kubectl("wait", "--for=condition=Failed", "job/bad", "--timeout=20s")
+    said = sorted(kubectl("logs", "-l", "batch.kubernetes.io/job-name=three").splitlines())
+    assert said == [f"index {number} on three-{number}" for number in range(3)]
+    rows = {line.split()[0]: line.split()[1:3] for line in kubectl("get", "jobs", "--no-headers").splitlines()}
+    assert rows == {"three": ["Complete", "3/3"], "bad": ["Failed", "0/1"]}
+
+    kubectl("rollout", "status", "statefulset/db", "--timeout=20s")
+    answer = kubectl("exec", "db-0", "--", "curl", "-s", "http://db-1.db/")
+    assert '"pod":"db-1"' in answer
+    kubectl("set", "image", "statefulset/db", "web=example/db:2")
+    kubectl("rollout", "status", "statefulset/db", "--timeout=30s")
+    kubectl("rollout", "undo", "statefulset/db")
+    kubectl("rollout", "status", "statefulset/db", "--timeout=30s")
+    image = kubectl("get", "pod", "db-0", "-o", "jsonpath={.spec.containers[0].image}")
+    assert image == "example/db:1"
+    assert kubectl("rollout", "history", "statefulset/db").split()[-4:] == ["2", "<none>", "3", "<none>"]
+    kubectl("scale", "statefulset/db", "--replicas=1")
+    wait_until(lambda: kubectl("get", "pods", "-l", "app=db", "-o", "name").split() == ["pod/db-0"], "one pod")
+
+    kubectl("create", "job", "now", "--from=cronjob/nightly")
+    kubectl("wait", "--for=condition=Complete", "job/now", "--timeout=20s")
+    assert kubectl("get", "cronjob", "nightly", "--no-headers").split()[1:6] == ["0", "3", "*", "*", "*"]
+
+    kubectl("delete", "job", "three", "bad", "now", "--timeout=20s")
+    wait_until(lambda: "three" not in kubectl("get", "pods", "-o", "name"), "no pods of the jobs")
+    kubectl("delete", "statefulset", "db", "--timeout=20s")
+    wait_until(lambda: kubectl("get", "pods,controllerrevisions", "-o", "name") == "", "nothing left")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ('schedule: "0 3 * * *"|schedule: "0 3 * *"', "expected exactly 5 fields, found 4"),
+        ('schedule: "0 3 * * *"|schedule: "0 3 * * *"\n  timeZone: Moon/Crater', "unknown time zone Moon/Crater"),
+        ("template: {spec: {restartPolicy: Never, containers: [{name: c, image: busybox, command: [sh|"
+         "template: {spec: {containers: [{name: c, image: busybox, command: [sh",
+         'spec.template.spec.restartPolicy: Required value: valid values: "OnFailure", "Never"'),
+        ("backoffLimit: 0|backoffLimit: 0\n  podFailurePolicy: {rules: []}", "does not carry it out"),
+        ("replicas: 2|replicas: -2", "must be greater than or equal to 0"),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_refused_in_upstreams_words(kubectl: Kubectl, change: str, told: str) -> None:
+    old, new = change.split("|")
+    assert old in WORK
+    done = kubectl.run("apply", "--dry-run=server", "-f", "-", stdin=WORK.replace(old, new), check=False)
+    assert done.returncode == 1
+    assert told in done.stderr
