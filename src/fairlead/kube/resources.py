@@ -24,6 +24,7 @@ from fairlead.kube.core import (
 from fairlead.kube.discovery import EndpointSlice, EndpointSliceOutline
 from fairlead.kube.meta import KubeObject
 from fairlead.kube.networking import Ingress, IngressClass, NetworkPolicy
+from fairlead.kube.outlines import PodOutline
 
 
 class Resource(Struct, frozen=True):
@@ -62,6 +63,7 @@ RESOURCES: dict[type[KubeObject], Resource] = {
     Namespace: Resource("", "v1", "Namespace", "namespaces", False),
     Node: Resource("", "v1", "Node", "nodes", False),
     Pod: Resource("", "v1", "Pod", "pods", True),
+    PodOutline: Resource("", "v1", "Pod", "pods", True),
     Service: Resource("", "v1", "Service", "services", True),
     Endpoints: Resource("", "v1", "Endpoints", "endpoints", True),
     ConfigMap: Resource("", "v1", "ConfigMap", "configmaps", True),

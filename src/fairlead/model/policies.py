@@ -45,7 +45,7 @@ class Operator(Enum):
     DOES_NOT_EXIST = "DoesNotExist"
 
 
-class LabelTest(Struct, frozen=True):
+class LabelTest(Struct, frozen=True, cache_hash=True):
     """One test of labels; `values` are sorted, and empty for the operators that have none."""
 
     key: str
@@ -53,7 +53,7 @@ class LabelTest(Struct, frozen=True):
     values: tuple[str, ...] = ()
 
 
-class PodGroup(Struct, frozen=True):
+class PodGroup(Struct, frozen=True, cache_hash=True):
     """Pods whose namespace and labels pass every test; no test means all.
 
     `namespace` names the only namespace, and None lets `namespaces`, tests of a namespace's labels, decide.
@@ -64,7 +64,7 @@ class PodGroup(Struct, frozen=True):
     pods: tuple[LabelTest, ...] = ()
 
 
-class AddressBlock(Struct, frozen=True):
+class AddressBlock(Struct, frozen=True, cache_hash=True):
     """The addresses inside `prefix` and in none of `exceptions`; pods' addresses are no different."""
 
     prefix: Prefix

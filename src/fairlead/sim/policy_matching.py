@@ -4,7 +4,7 @@ Comes in: rules, and the ends of a connection with what is dialled. Goes out: ye
 verdicts.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol as Interface
 
 from msgspec import Struct
@@ -12,9 +12,7 @@ from msgspec import Struct
 from fairlead.model.policies import (
     AddressBlock,
     Anyone,
-    LabelTest,
     NamedPort,
-    Operator,
     Peer,
     PodGroup,
     Policy,
@@ -92,16 +90,3 @@ def port_matches(match: PortMatch, dialled: Dialled, target: PolicyPod | None) -
     if match.protocol != dialled.protocol or dialled.port is None:
         return False
     return match.first <= dialled.port <= match.last
-
-
-def test_passes(test: LabelTest, labels: Mapping[str, str]) -> bool:
-    """Whether labels pass one test."""
-    match test.operator:
-        case Operator.IN:
-            return labels.get(test.key) in test.values
-        case Operator.NOT_IN:
-            return labels.get(test.key) not in test.values
-        case Operator.EXISTS:
-            return test.key in labels
-        case Operator.DOES_NOT_EXIST:
-            return test.key not in labels

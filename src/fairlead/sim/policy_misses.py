@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
+from fairlead.compile.policy_groups import passes
 from fairlead.model.origins import Origin
 from fairlead.model.policies import (
     AddressBlock,
@@ -24,7 +25,7 @@ from fairlead.model.policies import (
     PortMatch,
 )
 from fairlead.net import Address
-from fairlead.sim.policy_matching import Dialled, End, PolicyView, port_matches, test_passes
+from fairlead.sim.policy_matching import Dialled, End, PolicyView, port_matches
 
 
 class Miss(Struct, frozen=True):
@@ -121,7 +122,7 @@ def _judge_group(
     failed = _failed(peer.pods, labels)
     if failed is None:
         return 2.0, None
-    passed = sum(test_passes(test, labels) for test in peer.pods) / len(peer.pods)
+    passed = sum(passes((test,), labels) for test in peer.pods) / len(peer.pods)
     found = f"pod {other.namespace}/{other.name} with {_spell_label(labels, failed.key)}"
     return 1.0 + passed / 2, Miss(_inside(at, "podSelector"), spell_test(failed), found)
 
@@ -151,7 +152,7 @@ def spell_port(match: PortMatch) -> str:
 
 
 def _failed(tests: Sequence[LabelTest], labels: Mapping[str, str]) -> LabelTest | None:
-    return next((test for test in tests if not test_passes(test, labels)), None)
+    return next((test for test in tests if not passes((test,), labels)), None)
 
 
 def _spell_label(labels: Mapping[str, str], key: str) -> str:
