@@ -24,7 +24,7 @@ class Schedule:
 
     def __init__(self, text: str, zone: str | None = None) -> None:
         self._fields = _WORDS.get(text.strip(), text).replace("?", "*")
-        self.zone: tzinfo = ZoneInfo(zone) if zone else UTC
+        self.zone = find_zone(zone) if zone else UTC
         fields = self._fields.split()
         if len(fields) != 5:
             raise ValueError(f"expected exactly 5 fields, found {len(fields)}: [{' '.join(fields)}]")
@@ -46,3 +46,11 @@ class Schedule:
                 break
             found, count = moment.timestamp(), count + 1
         return found, count
+
+
+def find_zone(name: str) -> tzinfo:
+    """The time zone of a name. Raises ValueError where there is none."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"unknown time zone {name}") from None

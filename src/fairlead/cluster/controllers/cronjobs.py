@@ -5,7 +5,6 @@ Semantics of upstream's pkg/controller/cronjob/cronjob_controllerv2.go. Only the
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
@@ -15,7 +14,7 @@ from fairlead.cluster.controllers.ownership import Owner
 from fairlead.cluster.controllers.timestamps import format_time, parse_time
 from fairlead.kube.batch import CronJob, Job
 from fairlead.kube.documents import Document, Json, mapping_at
-from fairlead.kube.schedules import Schedule
+from fairlead.kube.schedules import Schedule, find_zone
 
 COMPONENT = "cronjob-controller"
 SCHEDULED = "batch.kubernetes.io/cronjob-scheduled-timestamp"
@@ -100,8 +99,8 @@ def _start(view: CronView, due: float, active: list[Job]) -> tuple[list[Action],
 def _document(view: CronView, name: str, due: float) -> Document:
     meta = view.cron_job.metadata
     template = view.job_template
-    zone = ZoneInfo(view.cron_job.spec.time_zone) if view.cron_job.spec.time_zone else UTC
-    moment = datetime.fromtimestamp(due, zone).isoformat().replace("+00:00", "Z")
+    zone = view.cron_job.spec.time_zone
+    moment = datetime.fromtimestamp(due, find_zone(zone) if zone else UTC).isoformat().replace("+00:00", "Z")
     notes: Document = {**mapping_at(template, "metadata", "annotations"), SCHEDULED: moment}
     return {
         "apiVersion": "batch/v1",

@@ -4,13 +4,11 @@ In: a document with defaults, and for an update its predecessor. Out: FieldError
 k8s.io/kubernetes/pkg/apis/batch/validation/validation.go. Rules of a Job that are not carried out here are refused.
 """
 
-from zoneinfo import ZoneInfo
-
 from fairlead.cluster.apiserver.kinds.errors import forbidden, invalid, required, unsupported
 from fairlead.cluster.apiserver.kinds.validation.fields import Found, immutable, not_negative, one_of
 from fairlead.cluster.apiserver.kinds.validation.pods import pod_spec
 from fairlead.kube.documents import Document, mapping_at, number_at, text_at
-from fairlead.kube.schedules import Schedule
+from fairlead.kube.schedules import Schedule, find_zone
 
 _NUMBERS = ("parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished")
 _UNSERVED = ("podFailurePolicy", "successPolicy", "backoffLimitPerIndex", "maxFailedIndexes", "managedBy")
@@ -72,9 +70,9 @@ def cron_job_rules(cron_job: Document) -> Found:
     zone = spec.get("timeZone")
     if isinstance(zone, str):
         try:
-            ZoneInfo(zone)
-        except (ValueError, OSError):
-            yield invalid("spec.timeZone", zone, f"unknown time zone {zone}")
+            find_zone(zone)
+        except ValueError as error:
+            yield invalid("spec.timeZone", zone, str(error))
     yield from not_negative(
         spec, "spec", "startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"
     )
