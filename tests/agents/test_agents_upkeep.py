@@ -228,6 +228,22 @@ def test_a_table_that_is_right_is_compared_each_hour_and_left_alone(kernel: Kern
     assert bench.kernel.applied == applied
 
 
+def test_a_table_too_large_to_be_listed_is_not_made_anew_each_hour_but_when_somebody_wrote_into_it() -> None:
+    held = HeldKernel()
+    bench = Bench(held, 5)
+    bench.upkeep.attend(0.0)
+    assert held.table is not None
+    right = held.table.sets["backends"].rows
+    held.table.sets["backends"].rows = None
+    applied = bench.kernel.applied
+    bench.upkeep.attend(COMPARE_SECONDS)
+    assert bench.kernel.applied == applied
+    bench.upkeep.doubt("touched")
+    bench.upkeep.attend(COMPARE_SECONDS + 10)
+    assert bench.kernel.applied == applied + 1
+    assert held.table.sets["backends"].rows == right
+
+
 def test_what_somebody_does_without_end_is_undone_again_and_again_but_not_at_any_cost(kernel: Kernel) -> None:
     bench = Bench(kernel, 5)
     bench.upkeep.attend(0.0)
