@@ -28,6 +28,8 @@ HOSTS = {
     "client": ("198.51.100.2", "fd00:198::2"),
 }
 """Two pods of the node, two of another node, that node itself, and a host outside the cluster."""
+INTERNET = ("192.0.2.0/24", "203.0.113.0/24", "2001:db8::/32")
+"""Addresses of nobody here: what a node does not take for its own comes to a host that answers at port 80."""
 LISTENING = (8080, 9090)
 DEADLINE = 20.0
 _GATEWAY = "fe80::1"
@@ -54,7 +56,9 @@ class Hosts:
         self._prepare()
         self._echo = Echo()
         for name, fd in self._hosts.items():
-            if name not in ("node", "fabric"):
+            if name == "fabric":
+                self._echo.listen("internet", fd, [80])
+            elif name != "node":
                 self._echo.listen(name, fd)
         self._echo.start()
 
@@ -78,7 +82,7 @@ class Hosts:
             self._attach(f"h{number}", name, addresses, ["default"])
         behind = ["10.244.0.0/16", "198.51.100.0/24", HOSTS["node-2"][0], "fd00:244::/32", "fd00:198::/64"]
         self._attach("fabric", "fabric", FABRIC, behind)
-        write_sysctls(self._hosts["fabric"], {**forwarding, "net/ipv6/icmp/ratelimit": "0"})
+        run_ip(self._hosts["fabric"], *(f"route add local {each} dev lo" for each in INTERNET))
         run_ip(
             self.node,
             f"route add default via {FABRIC[0]} dev fabric src {NODE[0]}",

@@ -66,7 +66,12 @@ class Rig:
         self._start()
 
     def begin(self, *documents: Document, node: Mapping[str, Any] | None = None) -> None:
-        """Start over as an agent does that was just started, with these objects and no others."""
+        """Start from nothing, as an agent does on a new node, with these objects and no others."""
+        self.run("nft", "flush ruleset")
+        self.restart(*documents, node=node)
+
+    def restart(self, *documents: Document, node: Mapping[str, Any] | None = None) -> None:
+        """Start over beside the rows of the life before, as an agent does that is started anew."""
         self.end_conversations()
         self._start()
         here = a_node(**(node or {}))
@@ -177,10 +182,10 @@ class Rig:
     def remembered(self) -> list[int]:
         """The seconds that each row a rule has added still has to live."""
         listing = json.loads(self.run("nft", "-j", "list", "table", "ip", "fairlead"))
-        sets = (each["map" if "map" in each else "set"] for each in listing["nftables"] if each.keys() & {"map", "set"})
-        rows = (row for held in sets if "dynamic" in held.get("flags", ()) for row in held.get("elem", ()))
-        keys = (row[0] if isinstance(row, list) else row for row in rows)
-        return [each["elem"]["expires"] for each in keys if "elem" in each and "expires" in each["elem"]]
+        held = [each.get("map", each.get("set", {})) for each in listing["nftables"]]
+        rows = [row[0] if isinstance(row, list) else row for each in held for row in each.get("elem", ())]
+        states = [row["elem"] for row in rows if isinstance(row, dict) and "elem" in row]
+        return [each["expires"] for each in states if "expires" in each]
 
     def flows(self, address: str) -> str:
         """What connection tracking knows of packets to an address, without counts and times."""
