@@ -8,7 +8,7 @@ from fairlead.compile.services import NodeFacts, compile_service
 from fairlead.kube.core import Service
 from fairlead.kube.discovery import EndpointSlice
 from fairlead.kube.documents import Document, Json
-from fairlead.model import Frontend, Masquerade, Refusal
+from fairlead.model import Affinity, Frontend, Masquerade, Refusal
 from fairlead.net import Family, Protocol, parse_address
 
 NODE = NodeFacts("node-1", (parse_address("172.18.0.2"),))
@@ -206,19 +206,68 @@ def test_external_addresses_are_frontends_too() -> None:
     assert found["203.0.113.7:80/TCP"].origin.field == "status.loadBalancer.ingress[3].ip"
 
 
-def test_source_ranges_close_the_load_balancer_addresses_and_say_so() -> None:
-    service = a_service(
-        {"type": "LoadBalancer", "loadBalancerSourceRanges": ["10.0.0.0/8"]},
-        status={"loadBalancer": {"ingress": [{"ip": "203.0.113.5"}]}},
+def an_lb_service(*ranges: str, ingress: tuple[str, ...] = ("203.0.113.5",), **spec: Json) -> Service:
+    written: Json = [*ranges]
+    return a_service(
+        {"type": "LoadBalancer", "loadBalancerSourceRanges": written, **NODE_PORTS, "externalIPs": ["1.1.1.1"], **spec},
+        status={"loadBalancer": {"ingress": [{"ip": each} for each in ingress]}},
     )
-    found, findings = compile_service(service, (a_slice(HERE),), NODE)
-    assert [str(each.key.address) for each in found] == ["10.96.0.10"]
-    assert [finding.origin.field for finding in findings] == ["spec.loadBalancerSourceRanges"]
 
 
-def test_session_affinity_is_a_finding() -> None:
-    _, findings = compile_service(a_service({"sessionAffinity": "ClientIP"}), (), NODE)
-    assert [finding.origin.field for finding in findings] == ["spec.sessionAffinity"]
+@pytest.mark.parametrize(
+    ("ranges", "expected"),
+    [
+        ([], None),
+        (["10.0.0.0/8"], "10.0.0.0-10.255.255.255"),
+        ([" 10.0.0.0/8\t"], "10.0.0.0-10.255.255.255"),
+        (["10.1.2.3/8"], "10.0.0.0-10.255.255.255"),
+        (["10.0.1.0/24", "10.0.0.0/24", "10.0.0.7/32"], "10.0.0.0-10.0.1.255"),
+        (["10.0.0.0/8", "0.0.0.0/0"], None),
+        (["10.0.0.0/8", "::/0"], "10.0.0.0-10.255.255.255"),
+        (["fd00::/8"], None),
+        (["172.18.0.0/16"], "172.18.0.0-172.18.255.255 203.0.113.5-203.0.113.5"),
+        (["what"], ""),
+        (["what", "192.0.2.1/32"], "192.0.2.1-192.0.2.1"),
+    ],
+    ids=[
+        "none is everybody",
+        "a range",
+        "white space is nothing",
+        "bits behind the prefix are nothing",
+        "ranges that touch or overlap are one",
+        "a range of everything is everybody",
+        "each family has its own",
+        "a family without one is open",
+        "where the node is inside its virtual addresses are too",
+        "what is no range lets nobody in",
+        "the others still count",
+    ],
+)
+def test_source_ranges_limit_who_may_reach_load_balancer_addresses(ranges: list[str], expected: str | None) -> None:
+    found, findings = compile_service(an_lb_service(*ranges), (a_slice(HERE),), NODE)
+    limited = {str(each.key.address): each.sources for each in found}
+    sources = limited.pop("203.0.113.5")
+    assert set(limited.values()) == {None}
+    assert expected == (None if sources is None else " ".join(f"{each.first}-{each.last}" for each in sources))
+    assert [finding.origin.field for finding in findings] == (
+        ["spec.loadBalancerSourceRanges[0]"] if "what" in ranges else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "timeout"),
+    [({}, 10800), ({"sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 60}}}, 60)],
+)
+def test_session_affinity_is_one_for_all_frontends_of_a_port(config: Document, timeout: int) -> None:
+    ports: list[Json] = [{"name": "http", "port": 80, "nodePort": 30080}, {"name": "admin", "port": 81}]
+    service = a_service({"type": "NodePort", "sessionAffinity": "ClientIP", "ports": ports, **config})
+    found = frontends(service, a_slice(HERE))
+    expected = {
+        CLUSTER_IP: Affinity(timeout, "shop/web/tcp/http"),
+        NODE_PORT: Affinity(timeout, "shop/web/tcp/http"),
+        "10.96.0.10:81/TCP": Affinity(timeout, "shop/web/tcp/admin"),
+    }
+    assert {key: each.affinity for key, each in found.items()} == expected
 
 
 def a_hinted(address: str, node: str, zones: str = "", nodes: str = "", **conditions: bool) -> Json:

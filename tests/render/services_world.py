@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from fairlead.drivers.netlink.nftables import NftSocket
 from fairlead.drivers.netns import entered, new_namespace, write_sysctl
-from fairlead.model import Frontend
+from fairlead.model import Frontend, FrontendKey
 from fairlead.net import Family, parse_prefix
 from fairlead.render.services import ServiceRows
 
@@ -29,9 +29,20 @@ class World(Struct):
     nft: NftSocket
     hosts: dict[str, int]
     rows: ServiceRows
+    frontends: dict[FrontendKey, Frontend] = {}
+    aliases: dict[str, str] = {}
 
     def serve(self, *frontends: Frontend) -> None:
-        self.nft.apply(self.rows.replace({each.key: each for each in frontends}))
+        """Program these beside the others."""
+        changes = {each.key: each for each in frontends}
+        self.frontends |= changes
+        self.nft.apply(self.rows.replace(changes))
+
+    def serve_only(self, *frontends: Frontend) -> None:
+        """Program these and take away all others."""
+        changes: dict[FrontendKey, Frontend | None] = dict.fromkeys(self.frontends)
+        self.frontends = {each.key: each for each in frontends}
+        self.nft.apply(self.rows.replace(changes | self.frontends))
 
     def close(self) -> None:
         self.nft.close()
@@ -95,8 +106,10 @@ class Servers:
 
     def connect(self, source: str, address: str = VIP, port: int = 80) -> tuple[str, str]:
         """Connect from a host; return the backend reached and the source address it saw."""
-        with entered(self._world.hosts[source]):
-            caller = socket.create_connection((address, port), timeout=SECONDS)
+        host = self._world.aliases.get(source)
+        with entered(self._world.hosts[host or source]):
+            bound = (source, 0) if host else None
+            caller = socket.create_connection((address, port), timeout=SECONDS, source_address=bound)
         with caller:
             for pod, listener in self._listeners.items():
                 with suppress(BlockingIOError):

@@ -1,7 +1,7 @@
 """One Service and its slices to frontends: what clients may dial on this node, and where each connection may go.
 
-Comes in: a Service, the facts of its slices, the facts of the node. Goes out: frontends, and findings for what the
-rows cannot carry yet. Refuses to know other services. Source: k/pkg/proxy/topology.go and servicechangetracker.go,
+Comes in: a Service, the facts of its slices, the facts of the node. Goes out: frontends, and findings for what no
+rows can be made of. Refuses to know other services. Source: k/pkg/proxy/topology.go and servicechangetracker.go,
 KEP-1669, KEP-2086.
 """
 
@@ -10,13 +10,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from msgspec import Struct
 
 from fairlead.compile.endpoints import EndpointFacts, HintedEndpoint, SliceEndpoints, parse_ipv4, parse_ipv6
+from fairlead.compile.sources import Sources, compile_sources, unreadable_sources
 from fairlead.compile.topology import choose_near
 from fairlead.kube.core import Service, ServicePort
-from fairlead.model import Backend, Finding, Frontend, FrontendKey, Masquerade, Origin, Refusal, Severity
+from fairlead.model import Affinity, Backend, Finding, Frontend, FrontendKey, Masquerade, Origin, Refusal, Severity
 from fairlead.net import Address, Family, Port, Protocol, parse_protocol
 
 PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
 ZONE_LABEL = "topology.kubernetes.io/zone"
+DEFAULT_AFFINITY_SECONDS = 10_800
+"""How long a client stays with its backend where the Service does not say (core/v1 ClientIPConfig)."""
 
 
 class NodeFacts(Struct, frozen=True):
@@ -77,17 +80,20 @@ def _compile_port(
     internal = _choose_local(facts) if spec.internal_traffic_policy == "Local" else everywhere
     local = spec.external_traffic_policy == "Local"
     outside = _choose_local(facts) if local else everywhere
+    affinity = _affinity(service, port)
 
     def origin(field: str) -> Origin:
         return Origin("Service", service.metadata.namespace, service.metadata.name, field)
 
-    def external(address: Address, number: int, field: str) -> Frontend:
+    def external(address: Address, number: int, field: str, sources: Sources | None = None) -> Frontend:
         return Frontend(
             key=FrontendKey(address, protocol, Port(number)),
             backends=outside.backends,
             when_empty=outside.when_empty,
             masquerade=Masquerade.NEVER if local else Masquerade.ALWAYS,
             inside=everywhere.backends if local else (),
+            affinity=affinity,
+            sources=sources,
             origin=origin(field),
         )
 
@@ -98,6 +104,7 @@ def _compile_port(
             backends=internal.backends,
             when_empty=internal.when_empty,
             masquerade=Masquerade.UNLESS_LOCAL_POD,
+            affinity=affinity,
             origin=origin(f"{where}.port"),
         )
     if port.node_port:
@@ -106,10 +113,23 @@ def _compile_port(
                 yield external(address, port.node_port, f"{where}.nodePort")
     for number, address in _addresses(spec.external_ips, family):
         yield external(address, port.port, f"spec.externalIPs[{number}]")
-    if spec.type == "LoadBalancer" and not spec.load_balancer_source_ranges:
-        virtual = (each.ip if each.ip_mode in (None, "VIP") else "" for each in service.status.load_balancer.ingress)
-        for number, address in _addresses(virtual, family):
-            yield external(address, port.port, f"status.loadBalancer.ingress[{number}].ip")
+    if spec.type == "LoadBalancer":
+        ingress = service.status.load_balancer.ingress
+        virtual = tuple(_addresses((each.ip if each.ip_mode in (None, "VIP") else "" for each in ingress), family))
+        sources = compile_sources(service, [address for _, address in virtual], node.addresses, family)
+        for number, address in virtual:
+            yield external(address, port.port, f"status.loadBalancer.ingress[{number}].ip", sources)
+
+
+def _affinity(service: Service, port: ServicePort) -> Affinity | None:
+    """Return what binds clients to their backends: one for all the frontends of a port, of its protocol."""
+    spec, meta = service.spec, service.metadata
+    if spec.session_affinity != "ClientIP":
+        return None
+    config = spec.session_affinity_config.client_ip if spec.session_affinity_config else None
+    timeout = (config.timeout_seconds if config else None) or DEFAULT_AFFINITY_SECONDS
+    name = f"{meta.namespace}/{meta.name}/{port.protocol.lower()}/{port.name or port.port}"
+    return Affinity(timeout, name)
 
 
 def _endpoints_of(
@@ -159,17 +179,10 @@ def _findings(service: Service) -> Iterator[Finding]:
     def tell(severity: Severity, field: str, message: str, remedy: str) -> Finding:
         return Finding(severity, Origin("Service", meta.namespace, meta.name, field), message, remedy)
 
-    if spec.session_affinity == "ClientIP":
-        yield tell(
-            Severity.WARNING,
-            "spec.sessionAffinity",
-            "session affinity is not carried yet: connections are spread at random",
-            "do without it, or keep session state outside the pods",
-        )
-    if spec.type == "LoadBalancer" and spec.load_balancer_source_ranges:
+    for at in unreadable_sources(service):
         yield tell(
             Severity.ERROR,
-            "spec.loadBalancerSourceRanges",
-            "source ranges are not carried yet: the load balancer's addresses stay closed on this node",
-            "remove spec.loadBalancerSourceRanges to open them to everybody",
+            f"spec.loadBalancerSourceRanges[{at}]",
+            f"{spec.load_balancer_source_ranges[at]!r} is no range of addresses: nobody is let in by it",
+            "write it as 203.0.113.0/24",
         )

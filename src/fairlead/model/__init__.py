@@ -2,9 +2,10 @@
 
 from fairlead.model.findings import Finding, Severity
 from fairlead.model.origins import Origin
-from fairlead.model.services import Affinity, Backend, Frontend, FrontendKey, Masquerade, Refusal
+from fairlead.model.services import AddressRange, Affinity, Backend, Frontend, FrontendKey, Masquerade, Refusal
 
 __all__ = [
+    "AddressRange",
     "Affinity",
     "Backend",
     "Finding",

@@ -39,9 +39,24 @@ class Masquerade(Enum):
 
 
 class Affinity(Struct, frozen=True):
-    """A client address keeps its backend until `timeout` seconds after its last new connection."""
+    """A client address keeps its backend until `timeout` seconds after its last new connection.
+
+    It does so at all frontends with the same `port`, the name of one port of one Service, as long as they have the
+    backend: one that has not gives the client another, to keep from then on.
+    """
 
     timeout: int
+    port: str
+
+
+class AddressRange(Struct, frozen=True, order=True, gc=False):
+    """Addresses of one family from `first` to `last`, both included."""
+
+    first: Address
+    last: Address
+
+    def __contains__(self, address: Address) -> bool:
+        return len(address.packed) == len(self.first.packed) and self.first <= address <= self.last
 
 
 class Frontend(Struct, frozen=True, kw_only=True):
@@ -53,6 +68,9 @@ class Frontend(Struct, frozen=True, kw_only=True):
     Where `inside` is not empty, `backends`, `when_empty` and `masquerade` are for clients outside the node alone.
     Connections of the node's own pods and of the node itself are spread over `inside`; only the node's own are
     masqueraded (k/pkg/proxy/nftables/proxier.go, external traffic policy Local). An empty `backends` then drops.
+
+    Where `sources` is not None, new connections from elsewhere are dropped, whoever they come from. The ranges are in
+    order, and neither overlap nor touch.
     """
 
     key: FrontendKey
@@ -61,4 +79,5 @@ class Frontend(Struct, frozen=True, kw_only=True):
     masquerade: Masquerade
     inside: tuple[Backend, ...] = ()
     affinity: Affinity | None = None
+    sources: tuple[AddressRange, ...] | None = None
     origin: Origin

@@ -6,10 +6,9 @@ what the rows mean. Rows that rules add, or that time takes away, are state: the
 
 from collections.abc import Iterator, Sequence
 
-from fairlead.nft.intervals import split_range
-from fairlead.nft.objects import AnySet, Element
+from fairlead.nft.objects import AnySet
 from fairlead.nft.shapes import shape_of
-from fairlead.nft.tables import ChainContents, Rows, TableContents, Value
+from fairlead.nft.tables import ChainContents, Rows, TableContents, row_element
 from fairlead.nft.transactions import (
     AddChain,
     AddElements,
@@ -89,9 +88,9 @@ def _mend_rows(target: AnySet, current: TableContents, desired: TableContents) -
     if have is None:
         yield FlushSet(target.name)
         have = {}
-    surplus = [_element(target, key) for key in have if key not in want]
-    missing = [_element(target, key, value) for key, value in want.items() if key not in have]
-    wrong = [_element(target, key, value) for key, value in want.items() if key in have and have[key] != value]
+    surplus = [row_element(target, key) for key in have if key not in want]
+    missing = [row_element(target, key, value) for key, value in want.items() if key not in have]
+    wrong = [row_element(target, key, value) for key, value in want.items() if key in have and have[key] != value]
     if surplus:
         yield DeleteElements(target, surplus)
     if wrong:
@@ -100,15 +99,8 @@ def _mend_rows(target: AnySet, current: TableContents, desired: TableContents) -
         yield AddElements(target, missing)
 
 
-def _element(target: AnySet, key: bytes, value: Value = None) -> Element:
-    if not target.interval:
-        return Element(key, value)
-    first, last = split_range(key)
-    return Element(first, value, last)
-
-
 def _add_rows(sets: Sequence[AnySet], desired: TableContents) -> Iterator[Command]:
     for target in sets:
         rows = desired.sets[target.name].rows
         if rows:
-            yield AddElements(target, [_element(target, key, value) for key, value in rows.items()])
+            yield AddElements(target, [row_element(target, key, value) for key, value in rows.items()])

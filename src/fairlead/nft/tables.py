@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct, field
 
-from fairlead.nft.intervals import join_range
+from fairlead.nft.intervals import join_range, split_range
 from fairlead.nft.objects import AnySet, Chain, Element, Rule, TableFamily
 from fairlead.nft.shapes import SetShape, shape_of
 from fairlead.nft.verdicts import Verdict
@@ -42,6 +42,14 @@ class SetContents(Struct):
 def row_key(target: AnySet, element: Element) -> bytes:
     """Return the key an element's row has in the contents of a set."""
     return join_range(element.key, element.end) if target.interval else element.key
+
+
+def row_element(target: AnySet, key: bytes, value: Value = None) -> Element:
+    """Return the element that a row in the contents of a set is."""
+    if not target.interval:
+        return Element(key, value)
+    first, last = split_range(key)
+    return Element(first, value, last)
 
 
 class TableContents(Struct):

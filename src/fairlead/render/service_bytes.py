@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from fairlead.model import Backend, FrontendKey
+from fairlead.model import AddressRange, Backend, FrontendKey
 from fairlead.net import Family, Port, Prefix
 
 
@@ -36,6 +36,11 @@ def pack_frontend(key: FrontendKey) -> bytes:
 def pack_backend(backend: Backend) -> bytes:
     """Return address and port."""
     return backend.address.packed + PORTS[backend.port]
+
+
+def pack_source_range(frontend: bytes, sources: AddressRange) -> bytes:
+    """Return a row of ranges: a packed frontend with the first address, and again with the last one."""
+    return frontend + sources.first.packed + frontend + sources.last.packed
 
 
 def leading_bytes(prefixes: Sequence[Prefix], family: Family) -> tuple[bytes, ...]:

@@ -3,14 +3,16 @@
 from collections.abc import Iterator
 
 from fairlead.nft.objects import AnySet, Chain, Element
-from fairlead.nft.tables import Rows
+from fairlead.nft.tables import Rows, row_element
 from fairlead.nft.transactions import (
     AddChain,
     AddElements,
     AddRule,
+    AddSet,
     Command,
     DeleteChain,
     DeleteElements,
+    DeleteSet,
     ReplaceElements,
 )
 from fairlead.nft.verdicts import Verdict
@@ -19,16 +21,19 @@ from fairlead.render.service_sets import ServiceSets
 
 
 class RowChanges:
-    """The rows of one set that come, get another value, or go."""
+    """The rows of one set that come, get another value, or go; `outworn` ones go before others come."""
 
     def __init__(self, target: AnySet) -> None:
         self.target = target
+        self.outworn: list[Element] = []
         self.added: list[Element] = []
         self.replaced: list[Element] = []
         self.removed: list[Element] = []
 
     def additions(self) -> Iterator[Command]:
-        """Yield the command for rows that come."""
+        """Yield the command for rows that come, behind that for rows that could overlap them."""
+        if self.outworn:
+            yield DeleteElements(self.target, self.outworn)
         if self.added:
             yield AddElements(self.target, self.added)
 
@@ -54,6 +59,8 @@ class ServiceChanges:
         self.hairpin = RowChanges(sets.hairpin)
         self.cluster_ips = RowChanges(sets.cluster_ips)
         self.extras = {target.name: RowChanges(target) for target in sets.extra}
+        self.sets_added: list[AnySet] = []
+        self.sets_removed: list[AnySet] = []
         self.chains_added: list[Chosen] = []
         self.chains_removed: list[Chosen] = []
 
@@ -73,17 +80,20 @@ class ServiceChanges:
         """Note a frontend's rows of the other sets, before and after."""
         for name, changes in self.extras.items():
             old, new = before.get(name, {}), after.get(name, {})
-            changes.removed += (Element(key) for key in old if key not in new)
+            target = changes.target
+            gone = changes.outworn if new and target.interval else changes.removed
+            gone += (row_element(target, key) for key in old if key not in new)
             for key, value in new.items():
                 if key not in old:
-                    changes.added.append(Element(key, value))
+                    changes.added.append(row_element(target, key, value))
                 elif old[key] != value:
-                    changes.replaced.append(Element(key, value))
+                    changes.replaced.append(row_element(target, key, value))
 
     def commands(self) -> tuple[Command, ...]:
         """Return the commands: rows before the verdicts that draw them, verdicts before the rows they left."""
         extras = tuple(self.extras.values())
         return (
+            *(AddSet(target) for target in self.sets_added),
             *self._new_chains(),
             *self.backends.additions(),
             *self.hairpin.additions(),
@@ -102,6 +112,7 @@ class ServiceChanges:
             *self.hairpin.removals(),
             *self.cluster_ips.removals(),
             *(DeleteChain(chosen.name) for chosen in self.chains_removed),
+            *(DeleteSet(target.name) for target in self.sets_removed),
         )
 
     def _new_chains(self) -> Iterator[Command]:

@@ -20,12 +20,14 @@ from fairlead.nft.expressions import (
 )
 from fairlead.nft.objects import Base, Chain, ChainType, Hook, Priority, Rule, TableFamily, VerdictMap
 from fairlead.nft.verdicts import DROP, goto
+from fairlead.render.service_affinity import CLEAR
 from fairlead.render.service_chains import ChoiceChains
 from fairlead.render.service_sets import ServiceSets
 from fairlead.render.service_steps import MARKED, NEW, TRANSLATED, Steps
 
 TABLE = "fairlead"
 REFUSE = "refuse"
+_BEFORE_DSTNAT = Priority.DSTNAT - 10
 
 
 class ServiceLayout:
@@ -44,10 +46,12 @@ class ServiceLayout:
     def chains(self) -> tuple[tuple[Chain, tuple[Rule, ...]], ...]:
         """Return the chains that are always there, each with its rules, a chain before those that lead to it."""
         translate = (self._by_frontend(self.sets.frontends),)
-        refused = self._refusals()
+        refused, admitted = self._refusals(), (self._admission(),)
         nat, filtering = ChainType.NAT, ChainType.FILTER
         return (
             (Chain(REFUSE), self._refuse()),
+            (Chain("filter-prerouting", Base(filtering, Hook.PREROUTING, _BEFORE_DSTNAT)), admitted),
+            (Chain("filter-output-early", Base(filtering, Hook.OUTPUT, _BEFORE_DSTNAT)), admitted),
             (Chain("nat-prerouting", Base(nat, Hook.PREROUTING, Priority.DSTNAT)), translate),
             (Chain("nat-output", Base(nat, Hook.OUTPUT, Priority.DSTNAT)), translate),
             (Chain("nat-postrouting", Base(nat, Hook.POSTROUTING, Priority.SRCNAT)), self._postrouting()),
@@ -62,7 +66,14 @@ class ServiceLayout:
     def _postrouting(self) -> tuple[Rule, ...]:
         steps = self._steps
         ends = (steps.load_source(), steps.load_destination(steps.words), Lookup(self.sets.hairpin.name, 0))
-        return (Rule((*MARKED, Masquerade(True))), Rule((*TRANSLATED, *ends, Masquerade(True))))
+        return (CLEAR, Rule((*MARKED, Masquerade(True))), Rule((*TRANSLATED, *ends, Masquerade(True))))
+
+    def _admission(self) -> Rule:
+        """Drop new connections to load balancer addresses from outside the ranges they are for, before translation."""
+        steps = self._steps
+        restricted = (*steps.load_frontend(), Lookup(self.sets.restricted.name, 0))
+        source = (*steps.load_frontend(), steps.load_source(steps.frontend_words))
+        return Rule((*NEW, *restricted, *source, Lookup(self.sets.source_ranges.name, 0, True), Decide(DROP)))
 
     def _refusals(self) -> tuple[Rule, ...]:
         """Refuse new connections: frontends without backends, other ports of a known address, the Service range."""

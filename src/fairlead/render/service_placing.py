@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from fairlead.model import Backend, Frontend, FrontendKey, Refusal
+from fairlead.model import AddressRange, Affinity, Backend, Frontend, FrontendKey, Refusal
+from fairlead.nft.objects import Map
 from fairlead.nft.tables import Rows
 from fairlead.nft.verdicts import DROP, Verdict, goto
-from fairlead.render.service_bytes import INDEXES, pack_backend, pack_frontend
+from fairlead.render.service_affinity import number_backends
+from fairlead.render.service_bytes import INDEXES, pack_backend, pack_frontend, pack_source_range
 from fairlead.render.service_chains import ChainClass, Chosen, class_of
 from fairlead.render.service_layout import REFUSE
 from fairlead.render.service_sets import ServiceSets
@@ -19,20 +21,28 @@ _REFUSED_BY: dict[Refusal, Verdict] = {Refusal.REJECT: goto(REFUSE), Refusal.DRO
 
 
 class Extras(Struct, frozen=True, gc=False):
-    """What most frontends have none of: other backends for clients inside, in row order."""
+    """What most frontends have none of.
+
+    Other backends for clients inside; backends that clients stay with, by `affinity`, as they do with those inside;
+    and the ranges clients must come from. Backends are in row order.
+    """
 
     inside: tuple[Backend, ...]
+    sticky: tuple[Backend, ...]
+    affinity: Affinity | None
+    sources: tuple[AddressRange, ...] | None
 
     @property
     def chosen(self) -> Chosen | None:
         """The chain clients inside are led to."""
-        return Chosen(ChainClass.INSIDE, len(self.inside)) if self.inside else None
+        return Chosen(ChainClass.INSIDE, len(self.inside), self.affinity) if self.inside else None
 
 
 class Placed(Struct, frozen=True, gc=False):
     """What the table holds for one frontend: its backends in row order, and what its key leads to.
 
-    `chosen` is the chain of its class and width, or None where `verdict` refuses for want of backends.
+    `chosen` is the chain of its class and width, or None where `verdict` refuses for want of backends. Backends that
+    clients stay with have other rows, and are among the extras.
     """
 
     backends: tuple[Backend, ...]
@@ -44,14 +54,21 @@ class Placed(Struct, frozen=True, gc=False):
 def place_frontend(old: Placed | None, frontend: Frontend) -> Placed:
     """Return what the table holds for a frontend, moving as few of the rows it has as possible."""
     extras = None
-    if frontend.inside:
-        held = old.extras.inside if old and old.extras else ()
-        extras = Extras(arrange_backends(held, frontend.inside))
+    if frontend.inside or frontend.affinity or frontend.sources is not None:
+        extras = _place_extras(old.extras if old else None, frontend)
     if not frontend.backends and not frontend.inside:
         return Placed((), _REFUSED_BY[frontend.when_empty], None, extras)
+    chosen = Chosen(class_of(frontend), len(frontend.backends), frontend.affinity)
+    if frontend.affinity:
+        return Placed((), chosen.verdict, chosen, extras)
     backends = arrange_backends(old.backends, frontend.backends) if old else frontend.backends
-    chosen = Chosen(class_of(frontend), len(backends))
     return Placed(backends, chosen.verdict, chosen, extras)
+
+
+def _place_extras(old: Extras | None, frontend: Frontend) -> Extras:
+    inside = arrange_backends(old.inside if old else (), frontend.inside)
+    sticky = arrange_backends(old.sticky if old else (), frontend.backends) if frontend.affinity else ()
+    return Extras(inside, sticky, frontend.affinity, frontend.sources)
 
 
 def extra_rows(sets: ServiceSets, key: FrontendKey, placed: Placed | None) -> dict[str, Rows]:
@@ -62,11 +79,27 @@ def extra_rows(sets: ServiceSets, key: FrontendKey, placed: Placed | None) -> di
     packed = pack_frontend(key)
     rows: dict[str, Rows] = {}
     if extras.chosen:
-        rows[sets.inside_backends.name] = {
-            packed + INDEXES[index]: pack_backend(backend) for index, backend in enumerate(extras.inside)
-        }
         rows[sets.inside.name] = {packed: extras.chosen.verdict}
+        if extras.affinity:
+            rows |= _sticky_rows(sets.inside_draws, sets.inside_sticky, packed, extras.inside)
+        else:
+            rows[sets.inside_backends.name] = {
+                packed + INDEXES[index]: pack_backend(backend) for index, backend in enumerate(extras.inside)
+            }
+    if extras.sticky:
+        rows |= _sticky_rows(sets.draws, sets.sticky, packed, extras.sticky)
+    if extras.sources is not None:
+        rows[sets.restricted.name] = {packed: None}
+        rows[sets.source_ranges.name] = {pack_source_range(packed, each): None for each in extras.sources}
     return rows
+
+
+def _sticky_rows(draws: Map, sticky: Map, packed: bytes, backends: tuple[Backend, ...]) -> dict[str, Rows]:
+    numbers = number_backends(backends)
+    return {
+        sticky.name: {packed + number: pack_backend(backend) for backend, number in numbers.items()},
+        draws.name: {packed + INDEXES[index]: numbers[backend] for index, backend in enumerate(backends)},
+    }
 
 
 def arrange_backends(rows: Sequence[Backend | None], backends: tuple[Backend, ...]) -> tuple[Backend, ...]:
@@ -88,9 +121,12 @@ def arrange_backends(rows: Sequence[Backend | None], backends: tuple[Backend, ..
     return tuple(next(waiting) if row is None else row for row in order)
 
 
-def listed_order(rows: Rows, key: bytes, backends: tuple[Backend, ...]) -> tuple[Backend, ...]:
-    """Return `backends` as the listed rows of a key have them, as far as they agree."""
-    by_value = {pack_backend(backend): backend for backend in backends}
+def listed_order(
+    rows: Rows, key: bytes, backends: tuple[Backend, ...], *, numbered: bool = False
+) -> tuple[Backend, ...]:
+    """Return `backends` as the listed rows of a key have them, as far as they agree; rows may hold their numbers."""
+    numbers = number_backends(backends) if numbered else {}
+    by_value = {numbers[each] if numbered else pack_backend(each): each for each in backends}
     order: list[Backend | None] = []
     while isinstance(value := rows.get(key + INDEXES[len(order)]), bytes):
         order.append(by_value.pop(value, None))

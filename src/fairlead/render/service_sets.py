@@ -4,7 +4,14 @@ Comes in: an address family and the Service range. Goes out: definitions. Refuse
 """
 
 from fairlead.net import Family, Prefix
-from fairlead.nft.fields import DESTINATION_PORT, L4PROTO, RANDOM_CHOICE, destination_address, source_address
+from fairlead.nft.fields import (
+    DESTINATION_PORT,
+    L4PROTO,
+    PRIORITY,
+    RANDOM_CHOICE,
+    destination_address,
+    source_address,
+)
 from fairlead.nft.objects import AnySet, Map, Set, VerdictMap
 
 
@@ -21,7 +28,22 @@ class ServiceSets:
         self.no_endpoints = VerdictMap("no-endpoints", frontend)
         self.hairpin = Set("hairpin", (source, destination))
         self.cluster_ips = Set("cluster-ips", (destination,))
-        self.extra: tuple[AnySet, ...] = (self.inside_backends, self.inside)
+        self.sticky = Map("sticky", (*frontend, PRIORITY), backend)
+        self.draws = Map("draws", (*frontend, RANDOM_CHOICE), (PRIORITY,))
+        self.inside_sticky = Map("inside-sticky", (*frontend, PRIORITY), backend)
+        self.inside_draws = Map("inside-draws", (*frontend, RANDOM_CHOICE), (PRIORITY,))
+        self.source_ranges = Set("source-ranges", (*frontend, source), interval=True)
+        self.restricted = Set("restricted", frontend)
+        self.extra: tuple[AnySet, ...] = (
+            self.source_ranges,
+            self.restricted,
+            self.sticky,
+            self.draws,
+            self.inside_backends,
+            self.inside_sticky,
+            self.inside_draws,
+            self.inside,
+        )
         """Those with rows for few frontends only; a set comes before those whose rows draw on it."""
         self.all: tuple[AnySet, ...] = (
             self.backends,

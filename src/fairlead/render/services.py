@@ -4,7 +4,8 @@ Comes in: frontends that appeared, changed or went. Goes out: the transaction th
 row that stays. Refuses to know Kubernetes and the kernel.
 
 A frontend of N backends is N rows of `backends`, numbered from 0, and one verdict of `frontends` leading to the chain
-that draws one of N. The last row moves into the hole a backend leaves, so the numbers have no gaps.
+that draws one of N. The last row moves into the hole a backend leaves, so the numbers have no gaps. Frontends whose
+clients stay with their backends share a map of clients with those of the same Service port, and have their own chains.
 """
 
 from collections.abc import Mapping
@@ -14,14 +15,15 @@ from msgspec.structs import replace
 from fairlead.model import Backend, Frontend, FrontendKey
 from fairlead.net import Family, Prefix
 from fairlead.nft.diff import build_table, diff_tables
-from fairlead.nft.objects import AnySet, Chain, Element
+from fairlead.nft.objects import AnySet, Chain, Element, Map
 from fairlead.nft.tables import ChainContents, Rows, SetContents, TableContents
 from fairlead.nft.transactions import Command, Transaction
+from fairlead.render.service_affinity import clients_map
 from fairlead.render.service_bytes import INDEXES, PORTS, leading_bytes, pack_backend, pack_frontend
 from fairlead.render.service_chains import Chosen
 from fairlead.render.service_changes import ServiceChanges
 from fairlead.render.service_layout import TABLE, ServiceLayout
-from fairlead.render.service_placing import Placed, extra_rows, listed_order, place_frontend
+from fairlead.render.service_placing import Extras, Placed, extra_rows, listed_order, place_frontend
 from fairlead.render.tallies import Tally
 
 
@@ -38,8 +40,8 @@ class ServiceRows:
 
     @property
     def sets(self) -> tuple[AnySet, ...]:
-        """The definitions of the table's sets and maps."""
-        return self._sets.all
+        """The definitions of the table's sets and maps, as they are now."""
+        return (*self._sets.all, *(self._clients(port) for port in self._ports))
 
     def base(self) -> Transaction:
         """Return the transaction that makes the table without rows, in place of any table of that name."""
@@ -56,6 +58,11 @@ class ServiceRows:
         for key, frontend in changes.items():
             self._place(key, frontend, out)
         out.chains_added, out.chains_removed = self._chains.settle()
+        came, went = self._ports.settle()
+        out.sets_added, out.sets_removed = (
+            [self._clients(port) for port in came],
+            [self._clients(port) for port in went],
+        )
         self._settle(self._local, out.hairpin.added, out.hairpin.removed, 2)
         self._settle(self._cluster_ips, out.cluster_ips.added, out.cluster_ips.removed, 1)
         return self._transaction(out.commands())
@@ -66,7 +73,7 @@ class ServiceRows:
         for chosen in self._chains:
             rules = list(self._layout.choices.rules(chosen))
             table.chains[chosen.name] = ChainContents(Chain(chosen.name), rules)
-        rows: dict[str, Rows] = {target.name: {} for target in self._sets.all}
+        rows: dict[str, Rows] = {target.name: {} for target in self.sets}
         backends, frontends = rows[self._sets.backends.name], rows[self._sets.frontends.name]
         no_endpoints = rows[self._sets.no_endpoints.name]
         for key, placed in self._placed.items():
@@ -90,26 +97,37 @@ class ServiceRows:
         changes nothing.
         """
         if dump is None:
-            return self._transaction(build_table(self._sets.all, self.desired()))
+            return self._transaction(build_table(self.sets, self.desired()))
         self._take_order(dump)
-        return self._transaction(diff_tables(self._sets.all, dump, self.desired()))
+        return self._transaction(diff_tables(self.sets, dump, self.desired()))
 
     def _forget(self) -> None:
         self._placed: dict[FrontendKey, Placed] = {}
         self._chains: Tally[Chosen] = Tally()
+        self._ports: Tally[str] = Tally()
         self._local: Tally[bytes] = Tally()
         self._cluster_ips: Tally[bytes] = Tally()
 
     def _take_order(self, dump: TableContents) -> None:
         """Arrange each frontend's backends as the listed rows have them, as far as they agree."""
-        rows, inside = self._listed_rows(dump, self._sets.backends), self._listed_rows(dump, self._sets.inside_backends)
+        rows = self._listed_rows(dump, self._sets.backends)
         for key, placed in self._placed.items():
             packed = pack_frontend(key)
             backends, extras = listed_order(rows, packed, placed.backends), placed.extras
             if extras is not None:
-                extras = replace(extras, inside=listed_order(inside, packed, extras.inside))
+                extras = self._take_order_of_extras(dump, packed, extras)
             if backends != placed.backends or extras != placed.extras:
                 self._placed[key] = Placed(backends, placed.verdict, placed.chosen, extras)
+
+    def _take_order_of_extras(self, dump: TableContents, key: bytes, extras: Extras) -> Extras:
+        sets, numbered = self._sets, extras.affinity is not None
+        inside = self._listed_rows(dump, sets.inside_draws if numbered else sets.inside_backends)
+        sticky = self._listed_rows(dump, sets.draws)
+        return replace(
+            extras,
+            inside=listed_order(inside, key, extras.inside, numbered=numbered),
+            sticky=listed_order(sticky, key, extras.sticky, numbered=True),
+        )
 
     def _listed_rows(self, dump: TableContents, target: AnySet) -> Rows:
         listed = dump.sets.get(target.name)
@@ -161,10 +179,10 @@ class ServiceRows:
         out.extra(extra_rows(self._sets, key, old), extra_rows(self._sets, key, new))
         before, after = old.extras if old else None, new.extras if new else None
         self._count_chain(before.chosen if before else None, after.chosen if after else None)
-        for backend in after.inside if after else ():
+        for backend in (*after.inside, *after.sticky) if after else ():
             if backend.address.packed.startswith(self._local_start):
                 self._local.add(backend.address.packed)
-        for backend in before.inside if before else ():
+        for backend in (*before.inside, *before.sticky) if before else ():
             self._count_local(backend, None)
 
     def _count_local(self, old: Backend, new: Backend | None) -> None:
@@ -186,8 +204,15 @@ class ServiceRows:
         if before != after:
             if after is not None:
                 self._chains.add(after)
+                if after.affinity:
+                    self._ports.add(after.affinity.port)
             if before is not None:
                 self._chains.remove(before)
+                if before.affinity:
+                    self._ports.remove(before.affinity.port)
+
+    def _clients(self, port: str) -> Map:
+        return clients_map(port, self._layout.family)
 
     def _settle(self, tally: Tally[bytes], added: list[Element], removed: list[Element], repeat: int) -> None:
         appeared, vanished = tally.settle()
@@ -199,7 +224,7 @@ class ServiceRows:
         table = TableContents(layout.table_family, TABLE)
         for chain, rules in layout.chains():
             table.chains[chain.name] = ChainContents(chain, list(rules))
-        for target in self._sets.all:
+        for target in self.sets:
             table.sets[target.name] = SetContents.of(target)
         return table
 

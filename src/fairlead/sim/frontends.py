@@ -29,9 +29,20 @@ class Judgement(Struct, frozen=True):
     backends: frozenset[tuple[Backend, bool]] = frozenset()
 
 
-def judge_connection(model: NodeModel, source: Address, key: FrontendKey) -> Judgement:
-    """Return what becomes of a new connection from `source` to `key` on a node."""
+def judge_connection(model: NodeModel, source: Address, key: FrontendKey, held: Backend | None = None) -> Judgement:
+    """Return what becomes of a new connection from `source` to `key` on a node.
+
+    `held` is the backend that the source has at the Service port by session affinity.
+    """
     frontend = model.frontends.get(key)
+    if frontend is not None and frontend.sources is not None and not any(source in each for each in frontend.sources):
+        return Judgement(refusal=Refusal.DROP)
+    found = _judge_admitted(model, source, key, frontend)
+    kept = frozenset(each for each in found.backends if each[0] == held)
+    return Judgement(backends=kept) if kept and frontend is not None and frontend.affinity else found
+
+
+def _judge_admitted(model: NodeModel, source: Address, key: FrontendKey, frontend: Frontend | None) -> Judgement:
     if frontend is not None and frontend.inside and in_prefixes(source, model.pod_prefixes):
         return _spread(model, frontend.inside, source, asked=False)
     if frontend is not None and frontend.inside and source in model.addresses:
