@@ -41,6 +41,13 @@ ROOTS = {
     "V1ControllerRevision": ("apps", "v1", "ControllerRevision"),
     "V1Job": ("batch", "v1", "Job"),
     "V1CronJob": ("batch", "v1", "CronJob"),
+    "V1PodDisruptionBudget": ("policy", "v1", "PodDisruptionBudget"),
+    "V1PriorityClass": ("scheduling.k8s.io", "v1", "PriorityClass"),
+    "V1PersistentVolumeClaim": ("", "v1", "PersistentVolumeClaim"),
+    "V1PersistentVolume": ("", "v1", "PersistentVolume"),
+    "V1StorageClass": ("storage.k8s.io", "v1", "StorageClass"),
+    "V1HorizontalPodAutoscaler": ("autoscaling", "v1", "HorizontalPodAutoscaler"),
+    "V2HorizontalPodAutoscaler": ("autoscaling", "v2", "HorizontalPodAutoscaler"),
     "V1EndpointSlice": ("discovery.k8s.io", "v1", "EndpointSlice"),
     "V1Lease": ("coordination.k8s.io", "v1", "Lease"),
     "V1Ingress": ("networking.k8s.io", "v1", "Ingress"),
@@ -48,6 +55,10 @@ ROOTS = {
     "V1NetworkPolicy": ("networking.k8s.io", "v1", "NetworkPolicy"),
     "V1Eviction": ("policy", "v1", "Eviction"),
     "V1Scale": ("autoscaling", "v1", "Scale"),
+    "V1Role": ("rbac.authorization.k8s.io", "v1", "Role"),
+    "V1RoleBinding": ("rbac.authorization.k8s.io", "v1", "RoleBinding"),
+    "V1ClusterRole": ("rbac.authorization.k8s.io", "v1", "ClusterRole"),
+    "V1ClusterRoleBinding": ("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding"),
     "V1SelfSubjectAccessReview": ("authorization.k8s.io", "v1", "SelfSubjectAccessReview"),
     "V1SelfSubjectRulesReview": ("authorization.k8s.io", "v1", "SelfSubjectRulesReview"),
     "V1SubjectAccessReview": ("authorization.k8s.io", "v1", "SubjectAccessReview"),
@@ -78,8 +89,15 @@ PACKAGES = (
         r"Endpoint|EndpointSlice|EndpointConditions|EndpointHints|ForNode|ForZone|DiscoveryV1EndpointPort",
     ),
     ("io.k8s.api.coordination.v1", r"Lease(Spec)?"),
-    ("io.k8s.api.policy.v1", r"Eviction"),
-    ("io.k8s.api.autoscaling.v1", r"Scale(Spec|Status)?"),
+    ("io.k8s.api.policy.v1", r"Eviction|PodDisruptionBudget.*"),
+    ("io.k8s.api.rbac.v1", r"(Cluster)?Role(Binding|Ref)?|PolicyRule|AggregationRule|RbacV1Subject"),
+    (
+        "io.k8s.api.autoscaling.v2",
+        r"V2(HorizontalPodAutoscaler.*|CrossVersionObjectReference|Metric.*|.*Metric(Source|Status)|HPAScaling.*)",
+    ),
+    ("io.k8s.api.autoscaling.v1", r"Scale(Spec|Status)?|HorizontalPodAutoscaler.*|CrossVersionObjectReference"),
+    ("io.k8s.api.scheduling.v1", r"PriorityClass"),
+    ("io.k8s.api.storage.v1", r"StorageClass"),
     (
         "io.k8s.api.authorization.v1",
         r".*(AccessReview|RulesReview).*|(Non)?Resource(Attributes|Rule)|SubjectRules.*|(Label|Field)SelectorAttributes",
@@ -126,8 +144,15 @@ QUANTITIES = {
     ("ContainerStatus", "allocatedResources"),
     ("EmptyDirVolumeSource", "sizeLimit"),
     ("ResourceFieldSelector", "divisor"),
+    ("PersistentVolumeSpec", "capacity"),
+    ("PersistentVolumeClaimStatus", "capacity"),
+    ("PersistentVolumeClaimStatus", "allocatedResources"),
+    ("MetricTarget", "averageValue"),
+    ("MetricTarget", "value"),
+    ("MetricValueStatus", "averageValue"),
+    ("MetricValueStatus", "value"),
 }
-INT_OR_STRING = {"port", "targetPort", "maxSurge", "maxUnavailable"}
+INT_OR_STRING = {"port", "targetPort", "maxSurge", "maxUnavailable", "minAvailable"}
 
 # (type, field): (strategy, merge key, list type, list map keys). Where the strategy is "", a patch replaces the list.
 LISTS: dict[tuple[str, str], tuple[str, str, str, str]] = {
@@ -169,6 +194,9 @@ LISTS: dict[tuple[str, str], tuple[str, str, str, str]] = {
     ("DeploymentStatus", "conditions"): ("merge", "type", "map", "type"),
     ("ReplicaSetStatus", "conditions"): ("merge", "type", "map", "type"),
     ("DaemonSetStatus", "conditions"): ("merge", "type", "map", "type"),
+    ("PodDisruptionBudgetStatus", "conditions"): ("merge", "type", "map", "type"),
+    ("PersistentVolumeClaimStatus", "conditions"): ("merge", "type", "map", "type"),
+    ("HorizontalPodAutoscalerStatus", "conditions"): ("merge", "type", "map", "type"),
     ("StatefulSetStatus", "conditions"): ("merge", "type", "map", "type"),
     ("JobStatus", "conditions"): ("merge", "type", "atomic", ""),
     ("PodFailurePolicyOnExitCodesRequirement", "values"): ("", "", "set", ""),
@@ -198,7 +226,7 @@ ATOMIC_TYPES = {
 
 def short_name(model: str) -> str:
     """Return the Go name of a model class: V1Pod and CoreV1Event become Pod and Event."""
-    return re.sub(r"^(Core|Events|Discovery|Authentication)?V1", "", model)
+    return re.sub(r"^(Core|Events|Discovery|Authentication|Rbac|Storage)?V[12]", "", model)
 
 
 def full_name(model: str) -> str:

@@ -16,7 +16,7 @@ from fairlead.cluster.apiserver.http import start
 from fairlead.cluster.apiserver.kinds.table import KINDS
 from fairlead.cluster.apiserver.pki import Pki
 from fairlead.cluster.apiserver.store import Log, MemoryLog
-from fairlead.cluster.apiserver.users import ADMIN
+from fairlead.cluster.apiserver.users import ADMIN, User
 from fairlead.cluster.apiserver.watch import WatchStream
 from fairlead.drivers.kubeapi.transport import ApiRequest
 from fairlead.net import parse_prefix
@@ -55,13 +55,14 @@ class Api:
         headers: Mapping[str, str] | None = None,
         kind: str = "application/json",
         accept: str = "",
+        user: User = ADMIN,
     ) -> Answer:
         path, _, text = path.partition("?")
         query = tuple(parse_qsl(text, keep_blank_values=True))
         raw = body if isinstance(body, bytes) else b"" if body is None else msgspec.json.encode(body)
         sent = {"Content-Type": kind, "Accept": accept, **(headers or {})}
         answer = await self.server.handle(
-            ApiRequest(method=method, path=path, query=query, headers=sent, body=raw), ADMIN
+            ApiRequest(method=method, path=path, query=query, headers=sent, body=raw), user
         )
         assert not isinstance(answer, WatchStream)
         return Answer(answer.status, answer.headers, answer.body)

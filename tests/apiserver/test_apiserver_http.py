@@ -39,12 +39,22 @@ def client_tls(pki: Pki, folder: Path, signed_by: Pki | None = None) -> ssl.SSLC
 async def test_without_a_certificate_one_sees_health_and_version_only(tmp_path: Path) -> None:
     async with served(tmp_path) as (_, url, pki), aiohttp.ClientSession() as session:
         tls = ssl.create_default_context(cadata=pki.authority.decode())
-        for path, status in (("/version", 200), ("/healthz", 200), ("/livez/ping", 200), (CM, 403), ("/api", 403)):
+        for path, status in (
+            ("/version", 200),
+            ("/healthz", 200),
+            ("/livez", 200),
+            ("/metrics", 403),
+            (CM, 403),
+            ("/api", 403),
+        ):
             async with session.get(url + path, ssl=tls) as answer:
                 assert answer.status == status, path
         async with session.get(url + CM, ssl=tls) as answer:
             refusal = await answer.json()
-            assert refusal["message"] == f'forbidden: User "system:anonymous" cannot get path "{CM}"'
+            assert refusal["message"] == (
+                'configmaps is forbidden: User "system:anonymous" cannot list resource "configmaps" in API group "" '
+                'in the namespace "default"'
+            )
         async with session.get(url + CM, ssl=tls, headers={"Authorization": "Bearer x"}) as answer:
             assert answer.status == 401
 
@@ -98,7 +108,7 @@ async def test_a_watcher_that_leaves_is_forgotten(tmp_path: Path) -> None:
 async def test_the_client_of_the_controllers_works_over_both_transports(tmp_path: Path, carrier: str) -> None:
     async with served(tmp_path, SqliteLog(tmp_path / "data.sqlite")) as (server, url, pki):
         kubeconfig = tmp_path / "kubeconfig"
-        kubeconfig.write_text(pki.kubeconfig(url, "system:kube-scheduler"))
+        kubeconfig.write_text(pki.kubeconfig(url, "kubernetes-admin", ("system:masters",)))
         transport = HttpTransport.from_kubeconfig(kubeconfig) if carrier == "https" else InProcessTransport(server)
         client = KubeClient(transport)
         changes = client.reflect(ConfigMap, namespace="default")

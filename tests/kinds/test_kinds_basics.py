@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from admitting import BY_KIND, created, made, problems, updated
 
-from fairlead.cluster.apiserver.kinds.spec import Caller
 from fairlead.kube.documents import mapping_at
 
 
@@ -131,15 +130,3 @@ def test_a_node_keeps_its_range() -> None:
     assert updated(made("Node", {"podCIDR": "10.244.2.0/24"}), old)[1] == [
         'spec.podCIDRs: Forbidden: node updates may not change podCIDR except from "" to valid'
     ]
-
-
-def test_everybody_with_a_certificate_may_do_everything_and_is_told_who_they_are() -> None:
-    caller = Caller(name="ada", groups=("system:masters",))
-    answer = BY_KIND["SelfSubjectAccessReview"].answer
-    assert answer is not None
-    assert mapping_at(answer(made("SelfSubjectAccessReview", {}), caller), "status")["allowed"] is True
-    answer = BY_KIND["SelfSubjectReview"].answer
-    assert answer is not None
-    assert mapping_at(answer(made("SelfSubjectReview"), caller), "status") == {
-        "userInfo": {"username": "ada", "groups": ["system:masters"]}
-    }

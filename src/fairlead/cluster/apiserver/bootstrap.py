@@ -2,12 +2,14 @@
 
 In: an engine, and where it is reached from inside the cluster. Out: the four namespaces, and the Service
 `kubernetes` with its Endpoints and EndpointSlice, created where missing and led to the present address where they
-are there. Service accounts and root certificates are the controllers'.
+are there; the roles of RBAC. Service accounts and root certificates are the controllers'.
 """
 
+from fairlead.cluster.apiserver.access.bootstrap import first_cluster_role_bindings, first_cluster_roles
+from fairlead.cluster.apiserver.access.roles import GROUP
 from fairlead.cluster.apiserver.engine import ApiServer
 from fairlead.cluster.apiserver.paths import Target
-from fairlead.kube.documents import Document
+from fairlead.kube.documents import Document, text_at
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
@@ -50,6 +52,13 @@ async def create_first_objects(
         "ports": [{"name": "https", "port": api_port, "protocol": "TCP"}],
     }
     _ensure(server, _in_default("discovery.k8s.io", "v1", "endpointslices"), slice_, replace=True)
+    for kind, documents in (
+        ("clusterroles", first_cluster_roles()),
+        ("clusterrolebindings", first_cluster_role_bindings()),
+    ):
+        for document in documents:
+            name = text_at(document, "metadata", "name")
+            _ensure(server, Target(group=GROUP, version="v1", plural=kind, name=name), document)
     await server.settle()
 
 

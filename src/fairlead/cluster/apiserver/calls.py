@@ -8,11 +8,12 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Struct
 
-from fairlead.cluster.apiserver.kinds.spec import Caller, KindSpec
+from fairlead.cluster.apiserver.kinds.spec import KindSpec
 from fairlead.cluster.apiserver.negotiation import JSON, PROTOBUF, YAML, body_type
 from fairlead.cluster.apiserver.paths import Target
 from fairlead.cluster.apiserver.statuses import StatusError, bad_request, unknown_message
 from fairlead.cluster.apiserver.store import ObjectKey, ResourceKey
+from fairlead.cluster.apiserver.users import User
 from fairlead.kube.documents import Document, Json
 
 _TRUE = ("1", "true", "True", "TRUE", "t", "T", "")
@@ -28,7 +29,7 @@ class Call(Struct, frozen=True, kw_only=True):
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes
-    caller: Caller
+    caller: User
 
     @property
     def resource(self) -> ResourceKey:

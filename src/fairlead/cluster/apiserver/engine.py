@@ -12,21 +12,22 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from fairlead.cluster.apiserver import deleting, reading, subresources
+from fairlead.cluster.apiserver.access.aggregation import Aggregation
+from fairlead.cluster.apiserver.access.authorizer import MASTERS, Authorizer, wish_of
+from fairlead.cluster.apiserver.access.escalation import Escalation
 from fairlead.cluster.apiserver.allocating import Allocating
 from fairlead.cluster.apiserver.calls import Call, as_json, decode_object, resource_key
 from fairlead.cluster.apiserver.committing import GroupCommit
 from fairlead.cluster.apiserver.discovery import Discovery
 from fairlead.cluster.apiserver.health import health, version
-from fairlead.cluster.apiserver.kinds.spec import Caller, KindSpec
+from fairlead.cluster.apiserver.kinds.spec import KindSpec
 from fairlead.cluster.apiserver.negotiation import JSON
 from fairlead.cluster.apiserver.objectmeta import check_type
 from fairlead.cluster.apiserver.openapi import openapi_answer
 from fairlead.cluster.apiserver.paths import Target, parse_path
 from fairlead.cluster.apiserver.statuses import (
     StatusError,
-    bad_request,
     expired,
-    internal,
     method_not_allowed,
     no_such_path,
     out_of_storage,
@@ -72,7 +73,10 @@ class ApiServer:
         self._writable = True
         self.store = Store(log, self._fields_of)
         allocating = Allocating(self.store, service_ranges, self._dice.randrange)
-        self.writer = Writer(self.store, allocating, clock=clock, dice=self._dice)
+        self.authorizer = Authorizer(self.store)
+        self._aggregation = Aggregation(self.store)
+        guard = Escalation(self.authorizer).check
+        self.writer = Writer(self.store, allocating, guard, clock=clock, dice=self._dice)
         self._commits = GroupCommit(self.store)
 
     def _fields_of(self, resource: ResourceKey, document: Document) -> Mapping[str, str]:
@@ -110,12 +114,31 @@ class ApiServer:
         """How many requests were answered, by method, plural name and status."""
         return self._served
 
+    # Access.
+
+    def acting(self, user: User, headers: Iterable[tuple[str, str]]) -> User:
+        """Return whom a request counts for: its sender, or whom its Impersonate headers name; raise 403 or 400."""
+        if not any(name.lower().startswith("impersonate-") for name, _ in headers):
+            return user
+        from fairlead.cluster.apiserver.access.impersonation import impersonated
+
+        return impersonated(user, headers, self.authorizer)
+
+    def admit(self, user: User, method: str, path: str, query: Mapping[str, str]) -> None:
+        """Raise 403 unless a user may send a request."""
+        if MASTERS in user.groups:
+            return
+        refusal = self.authorizer.refusal(user, wish_of(method, path, parse_path(path), query))
+        if refusal is not None:
+            raise refusal
+
     # Answering.
 
     async def handle(self, request: ApiRequest, user: User) -> ApiResponse | WatchStream:
         """Answer a request. Refusals are answers too: nothing is raised for what a client does."""
         target = parse_path(request.path)
         try:
+            self.admit(user, request.method, request.path, dict(request.query))
             answer = await (self._of_server(request) if target is None else self._of_kind(request, target, user))
         except StatusError as error:
             answer = ApiResponse(error.code, {"Content-Type": JSON, **_NO_STORE}, error.body())
@@ -175,7 +198,7 @@ class ApiServer:
             query=dict(request.query),
             headers=headers,
             body=body,
-            caller=Caller(name=user.name, groups=user.groups),
+            caller=user,
         )
         if target.name and kind.resource.namespaced and not target.namespace:
             raise no_such_path()
@@ -203,10 +226,21 @@ class ApiServer:
         _allow(call, verb)
         if bool(call.target.name) is (verb == "create"):
             raise method_not_allowed(call.kind.resource, call.method)
-        if call.kind.answer is not None:
-            return _answer(call)
+        if call.kind.asked:
+            return self._answer(call)
         write = {"create": self.writer.create, "update": self.writer.update, "patch": self.writer.patch}[verb]
         return await self._written(call, write(call))
+
+    def _answer(self, call: Call) -> ApiResponse:
+        """Answer a kind that is asked and never stored, such as SelfSubjectAccessReview."""
+        from fairlead.cluster.apiserver.access.reviews import answer_review
+
+        document = decode_object(call.body, call.headers.get("content-type", ""))
+        check_type(call, document)
+        warnings = tidy(call.kind, document, b"", call.field_validation)
+        headers = {"Warning": ", ".join(warning_headers(warnings))} if warnings else {}
+        document.setdefault("metadata", {})
+        return _json(201, msgspec.json.encode(answer_review(call, document, self.authorizer)), headers)
 
     async def _written(self, call: Call, written: Written) -> ApiResponse:
         await self.settle()
@@ -254,6 +288,7 @@ class ApiServer:
 
     async def settle(self) -> None:
         """Return when all changes staged so far are durable; raise FairleadError where they could not be kept."""
+        self._aggregation.run()
         await self._commits.settle()
         self._writable = True
 
@@ -268,20 +303,6 @@ def _allow(call: Call, verb: str) -> None:
     if call.target.subresource == "status" and verb in ("get", "patch", "update"):
         return
     raise method_not_allowed(call.kind.resource, call.method)
-
-
-def _answer(call: Call) -> ApiResponse:
-    """Answer a kind that is asked and never stored, such as SelfSubjectAccessReview."""
-    document = decode_object(call.body, call.headers.get("content-type", ""))
-    check_type(call, document)
-    warnings = tidy(call.kind, document, b"", call.field_validation)
-    errors = call.kind.validate(document)
-    if errors:
-        raise bad_request(str(errors[0]))
-    if call.kind.answer is None:
-        raise internal(f"{call.kind.resource.kind} has no answer")
-    headers = {"Warning": ", ".join(warning_headers(warnings))} if warnings else {}
-    return _json(201, msgspec.json.encode(call.kind.answer(document, call.caller)), headers)
 
 
 def _json(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> ApiResponse:

@@ -18,7 +18,7 @@ from msgspec import Struct
 from fairlead.cluster.apiserver.engine import ApiServer
 from fairlead.cluster.apiserver.paths import parse_path
 from fairlead.cluster.apiserver.statuses import StatusError, too_large_body, unauthorized
-from fairlead.cluster.apiserver.users import ANONYMOUS, User, refuse_path, user_of_certificate
+from fairlead.cluster.apiserver.users import ANONYMOUS, User, user_of_certificate
 from fairlead.cluster.apiserver.watch import WatchStream
 from fairlead.drivers.kubeapi.transport import ApiRequest
 
@@ -56,13 +56,12 @@ class HttpFront:
         path = request.rel_url.raw_path
         try:
             user = _user(request)
-            refused = refuse_path(user, request.method, path)
-            if refused is not None:
-                raise refused
+            user = self._server.acting(user, request.headers.items())
             target = parse_path(path)
             if target and target.subresource:
                 connector = self._connectors.get((target.plural, target.subresource))
                 if connector is not None:
+                    self._server.admit(user, request.method, path, dict(request.query))
                     asked = ConnectTarget(target.plural, target.namespace, target.name, target.rest)
                     return await connector(request, asked)
             return await self._of_engine(request, path, user)

@@ -144,6 +144,13 @@ def forbidden_path(user: str, verb: str, path: str) -> StatusError:
     return StatusError(403, "Forbidden", f'forbidden: User "{user}" cannot {verb} path "{path}"', {})
 
 
+def forbidden_wish(group: str, resource: str, name: str, why: str) -> StatusError:
+    """Say that no role allows the user to do that, with a resource that may not even be served."""
+    place = f"{resource}.{group}" if group else resource
+    told = f'{place} "{name}" is forbidden: {why}' if name else f"{place} is forbidden: {why}"
+    return StatusError(403, "Forbidden", told, _details(name, group, resource))
+
+
 def unauthorized() -> StatusError:
     """Say that the credentials are no good."""
     return StatusError(401, "Unauthorized", "Unauthorized")

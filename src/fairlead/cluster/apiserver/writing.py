@@ -48,6 +48,7 @@ from fairlead.cluster.apiserver.statuses import invalid as refuse
 from fairlead.cluster.apiserver.store import ObjectKey, Store, Stored
 from fairlead.cluster.apiserver.strictness import tidy, tidy_patched
 from fairlead.cluster.apiserver.tables import Clock
+from fairlead.cluster.apiserver.users import User
 from fairlead.kube.documents import Document, number_at, text_at
 from fairlead.kube.resources import Resource
 from fairlead.kube.schema.merge import strategic_merge
@@ -57,6 +58,10 @@ _MAX_PREFIX = 58
 _TRIES = 8
 _NAMESPACES = ("", "namespaces")
 _APPLY = "application/apply-patch+yaml"
+
+
+Guard = Callable[[KindSpec, Document, Document | None, User], None]
+"""Raises unless the user may write the first document in place of the second, None for a create."""
 
 
 class Written(Struct, frozen=True, kw_only=True):
@@ -70,9 +75,13 @@ class Written(Struct, frozen=True, kw_only=True):
 class Writer:
     """The writes of all kinds to one store."""
 
-    def __init__(self, store: Store, allocating: Allocating, *, clock: Clock, dice: random.Random) -> None:
+    def __init__(
+        self, store: Store, allocating: Allocating, guard: Guard, *, clock: Clock, dice: random.Random
+    ) -> None:
+        """`guard` is asked before a write that somebody sent, and raises where they may not make it."""
         self.store = store
         self.allocating = allocating
+        self._guard = guard
         self._clock = clock
         self._dice = dice
 
@@ -92,7 +101,12 @@ class Writer:
         check_type(call, document)
         warnings = tidy(call.kind, document, call.body if _asked(call) else b"", call.field_validation)
         return self.create_document(
-            call.kind, document, namespace=call.target.namespace, dry_run=call.dry_run, warnings=tuple(warnings)
+            call.kind,
+            document,
+            namespace=call.target.namespace,
+            dry_run=call.dry_run,
+            warnings=tuple(warnings),
+            user=call.caller,
         )
 
     def create_document(
@@ -103,6 +117,7 @@ class Writer:
         namespace: str,
         dry_run: bool = False,
         warnings: tuple[str, ...] = (),
+        user: User | None = None,
     ) -> Written:
         """Create an object whose shape is known to be right."""
         resource = kind.resource
@@ -127,6 +142,8 @@ class Writer:
         errors = [*errors, *kind.validate(document), *kind.validate_create(document)]
         if errors:
             raise refuse(resource, key[1], errors)
+        if user is not None:
+            self._guard(kind, document, None, user)
         told = (*warnings, *kind.warnings(document))
         stored = self._keep(kind, key, document, dry_run=dry_run)
         return Written(stored=stored, created=True, warnings=told)
@@ -189,6 +206,7 @@ class Writer:
                 namespace=call.target.namespace,
                 dry_run=call.dry_run,
                 warnings=tuple(warnings),
+                user=call.caller,
             )
         if not text_at(document, "metadata", "resourceVersion") and not call.kind.allow_unconditional_update:
             told = invalid("metadata.resourceVersion", 0, "must be specified for an update")
@@ -200,6 +218,7 @@ class Writer:
             status=call.target.subresource == "status",
             dry_run=call.dry_run,
             warnings=tuple(warnings),
+            user=call.caller,
         )
 
     def replace(
@@ -211,6 +230,7 @@ class Writer:
         status: bool = False,
         dry_run: bool = False,
         warnings: tuple[str, ...] = (),
+        user: User | None = None,
     ) -> Written:
         """Put `document` in the place of `existing`, by the rules of an update or of a status update."""
         old = existing.document()
@@ -220,6 +240,8 @@ class Writer:
         errors = [*new_finalizers(new, old), *errors]
         if errors:
             raise refuse(kind.resource, existing.key[1], errors)
+        if user is not None:
+            self._guard(kind, new, old, user)
         if kind.has_generation and substance(new) != substance(old):
             metadata_of(new)["generation"] = (number_at(old, "metadata", "generation") or 0) + 1
         told = warnings if status else (*warnings, *kind.warnings(new))
@@ -267,6 +289,7 @@ class Writer:
             status=call.target.subresource == "status",
             dry_run=call.dry_run,
             warnings=tuple(warnings),
+            user=call.caller,
         )
 
     def merger(self, kind: KindSpec) -> Callable[[Document, Document], Document]:

@@ -40,13 +40,6 @@ class Subresource(Struct, frozen=True, kw_only=True):
     version: str = ""
 
 
-class Caller(Struct, frozen=True, kw_only=True):
-    """Who sent a request, as the kinds that answer questions about it need."""
-
-    name: str
-    groups: tuple[str, ...] = ()
-
-
 ListDocuments = Callable[[Resource, str], Sequence[Document]]
 """Lists the stored objects of a resource in a namespace ("" for all, or for a cluster-wide resource)."""
 
@@ -97,7 +90,7 @@ class KindSpec(Struct, frozen=True, kw_only=True):
     `prepare_status(new, old)` in place of `prepare_update`, then `validate_status(new, old)`. All of them change the
     first document in place or return what is wrong. `warnings` are for the Warning header of creates and updates.
 
-    A kind with `answer` is never stored: `answer(doc, caller)` returns the body of the 201 answer to its POST.
+    A kind that is `asked` is never stored: the answer to its POST is the object with its status filled in.
     `has_generation`: the engine sets metadata.generation to 1 on create and adds 1 when anything but metadata and
     status differs. `field_labels` gives the labels that a fieldSelector may name beside metadata.name and
     metadata.namespace; a label that is not among `field_label_names` is an error.
@@ -129,7 +122,7 @@ class KindSpec(Struct, frozen=True, kw_only=True):
     validate_status: Callable[[Document, Document], list[FieldError]] = no_update_errors
     warnings: Callable[[Document], list[str]] = no_warnings
     grace_seconds: Callable[[Document, int | None], int] = no_grace
-    answer: Callable[[Document, Caller], Document] | None = None
+    asked: bool = False
 
     def subresource(self, name: str) -> Subresource | None:
         """Return the subresource of that name, or None."""
