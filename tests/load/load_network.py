@@ -34,7 +34,7 @@ _PATIENCE = 10
 
 
 class Network:
-    """The namespaces `node`, `clients` and `pods`, with 250 addresses each on the two sides; the clients are pods too."""
+    """The namespaces `node`, `clients` and `pods`, with 250 addresses on either side; the clients are pods too."""
 
     def __init__(self) -> None:
         self.node, self.clients, self.pods = new_namespace(), new_namespace(), new_namespace()
@@ -44,14 +44,10 @@ class Network:
         self._attach(self.pods, "pods", "10.244.1")
         with entered(self.node):
             self.nft = NftSocket()
-        with entered(self.pods):
-            self._listener = socket.create_server(("0.0.0.0", TARGET_PORT), backlog=4096)
-        self._listener.settimeout(_PATIENCE)
 
     def close(self) -> None:
         """Let go of everything."""
         self.nft.close()
-        self._listener.close()
         for namespace in (self.node, self.clients, self.pods):
             os.close(namespace)
 
@@ -104,18 +100,22 @@ class Network:
         with entered(self.node):
             subprocess.run(["conntrack", "-F"], check=True, capture_output=True)
         turns = itertools.cycle(sources)
+        with entered(self.pods):
+            listener = socket.create_server(("0.0.0.0", TARGET_PORT), backlog=4096)
+        listener.settimeout(_PATIENCE)
         while count > 0:
             batch = min(count, _BATCH)
             count -= batch
             with entered(self.clients):
                 dialled = [_dial(address, next(turns)) for _ in range(batch)]
             for _ in range(batch):
-                accepted, peer = self._listener.accept()
+                accepted, peer = listener.accept()
                 with accepted:
                     accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
                     yield peer[0], accepted.getsockname()[0]
             for each in dialled:
                 each.close()
+        listener.close()
 
 
 def _nothing_stale(family: Family, answerers: Answerers) -> None:
