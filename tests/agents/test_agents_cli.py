@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from aiohttp import web
 
 from fairlead.drivers.kubeapi import HttpTransport, KubeClient
@@ -105,3 +106,18 @@ async def test_a_token_in_a_file_is_sent_and_read_again_when_it_was_renewed(
     await client.close()
     await renewed.close()
     await runner.cleanup()
+
+
+def test_the_manifest_in_the_documentation_is_one_and_runs_the_verb_with_options_it_has() -> None:
+    text = (Path(__file__).parents[2] / "docs/running-on-a-cluster.md").read_text()
+    manifest = text.partition("```yaml\n")[2].partition("```")[0]
+    documents = {str(each["kind"]): each for each in yaml.safe_load_all(manifest)}
+    assert list(documents) == ["ServiceAccount", "ClusterRole", "ClusterRoleBinding", "ConfigMap", "DaemonSet"]
+    container = documents["DaemonSet"]["spec"]["template"]["spec"]["containers"][0]
+    command = container["command"]
+    assert command[:3] == ["fairlead", "agent", "node"]
+    option = re.compile(r"--[a-z][a-z-]+")
+    _, known = run("--help")
+    assert set(option.findall(text)) <= set(option.findall(known))
+    allowed = {r for rule in documents["ClusterRole"]["rules"] for r in rule["resources"] if "list" in rule["verbs"]}
+    assert {"services", "endpointslices", "nodes"} <= allowed

@@ -28,12 +28,16 @@ class Api:
         self.now = 1_800_000_000.0
         self.tasks: list[asyncio.Task[None]] = []
 
+    def uid_of(self, origin: Origin) -> str:
+        """Nothing is known without asking."""
+        return ""
+
     def writer(self, node: str = "node-1") -> EventWriter:
         async def pass_time(seconds: float) -> None:
             self.now += seconds
             await asyncio.sleep(0)
 
-        writer = EventWriter(self.client, node, lambda: self.now, pass_time)
+        writer = EventWriter(self.client, node, lambda: self.now, self.uid_of, pass_time)
         self.tasks.append(asyncio.create_task(writer.run()))
         return writer
 

@@ -46,18 +46,23 @@ def notice_of(finding: Finding) -> Notice:
 
 
 class EventWriter:
-    """Writes notices as Events. `clock` tells seconds since the epoch."""
+    """Writes notices as Events. `clock` tells seconds since the epoch, `uid_of` the uid of an object, or nothing.
+
+    It gets along with what kube-proxy's role allows: to create and patch events.
+    """
 
     def __init__(
         self,
         client: KubeClient,
         node: str,
         clock: Callable[[], float],
+        uid_of: Callable[[Origin], str],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._client = client
         self._node = node
         self._clock = clock
+        self._uid_of = uid_of
         self._sleep = sleep
         self._waiting: deque[Notice] = deque(maxlen=_MOST_WAITING)
         self._some = asyncio.Event()
@@ -91,19 +96,24 @@ class EventWriter:
         resource = _resource_of(about.kind)
         if resource is None:
             return
-        found = await self._client.get_document(resource, about.name, about.namespace)
-        uid = text_at(found, "metadata", "uid")
+        uid = self._uid_of(about)
+        if not uid:
+            found = await self._client.get_document(resource, about.name, about.namespace)
+            uid = text_at(found, "metadata", "uid")
         namespace = about.namespace or "default"
         name = event_name(notice, uid, self._node)
         now = self._clock()
-        known = await self._client.get_or_none(Event, name, namespace)
-        if known is None:
-            document = self._event(notice, resource, uid, format_time(now))
-            document["metadata"] = {"name": name, "namespace": namespace}
+        document = self._event(notice, resource, uid, format_time(now))
+        document["metadata"] = {"name": name, "namespace": namespace}
+        try:
             await self._client.create_document(resource_of(Event), document, namespace)
-        elif parse_time(known.last_timestamp) + _QUIET_SECONDS < now:
-            patch: Document = {"count": known.count + 1, "lastTimestamp": format_time(now)}
-            await self._client.patch(Event, name, namespace, patch)
+        except ApiError as error:
+            if error.status != 409:
+                raise
+            known = await self._client.patch(Event, name, namespace, {})  # reads it, without the right to
+            if parse_time(known.last_timestamp) + _QUIET_SECONDS < now:
+                counted: Document = {"count": known.count + 1, "lastTimestamp": format_time(now)}
+                await self._client.patch(Event, name, namespace, counted)
 
     def _event(self, notice: Notice, resource: Resource, uid: str, moment: str) -> Document:
         about = notice.about

@@ -15,6 +15,7 @@ from fairlead.drivers.kubeapi import Applied, Change, Deleted, Replaced
 from fairlead.kube.core import Node, Service
 from fairlead.kube.discovery import EndpointSlice, EndpointSliceOutline
 from fairlead.kube.meta import ObjectMeta
+from fairlead.model import Origin
 from fairlead.net import Address, Family, Prefix, parse_address, parse_prefix
 
 Key: TypeAlias = tuple[str, str]
@@ -89,6 +90,11 @@ class ServiceObjects:
         """The families of the Node's addresses and pods; empty while nothing is known."""
         found = {address.family for address in self.facts.addresses} | {each.family for each in self.pod_prefixes}
         return frozenset(found)
+
+    def uid_of(self, origin: Origin) -> str:
+        """The uid of a service, empty for what is not known here."""
+        known = self.services.get((origin.namespace, origin.name)) if origin.kind == "Service" else None
+        return known.metadata.uid if known else ""
 
     def listen(self, listener: Listener) -> None:
         """Tell `listener` of every change from now on."""

@@ -78,8 +78,8 @@ class NodeAgent:
         self._nft = nft
         self._news = asyncio.Event()
         self._config = config
-        self._events = EventWriter(client, config.node, time.time)
         objects = ServiceObjects(config.node)
+        self._events = EventWriter(client, config.node, time.time, objects.uid_of)
         tell = self._events.tell
         self._account = Account(objects, tell, _shown(config), time.time)
         self._checks = HealthChecks(objects, lambda: self._account.health.healthy(time.time()), tell, config.node)
