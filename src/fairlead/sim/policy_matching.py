@@ -36,7 +36,7 @@ class PolicyView(Interface):
         """Whether a pod is in a group."""
         ...
 
-    def namespace_labels(self, namespace: str) -> dict[str, str]:
+    def namespace_labels(self, namespace: str) -> Mapping[str, str]:
         """The labels of a namespace, none where it is not known."""
         ...
 
