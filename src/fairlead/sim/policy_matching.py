@@ -4,7 +4,7 @@ Comes in: rules, and the ends of a connection with what is dialled. Goes out: ye
 verdicts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol as Interface
 
 from msgspec import Struct
