@@ -7,17 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairlead.model import Backend, Frontend, FrontendKey, Masquerade, Origin, Refusal
+from fairlead.model import AddressRange, Affinity, Backend, Frontend, FrontendKey, Masquerade, Origin, Refusal
 from fairlead.net import Family, Port, Protocol, parse_address, parse_prefix
 from fairlead.nft.apply import apply_transaction
-from fairlead.nft.objects import Element
 from fairlead.nft.rule_text import spell_rule
-from fairlead.nft.tables import TableContents
+from fairlead.nft.tables import TableContents, row_element
 from fairlead.nft.text import spell_element
-from fairlead.nft.transactions import AddElements, DeleteElements, ReplaceElements, Transaction
+from fairlead.nft.transactions import AddElements, AddSet, DeleteElements, DeleteSet, ReplaceElements, Transaction
 from fairlead.nft.verdicts import Verdict
+from fairlead.render.service_affinity import number_backends
 from fairlead.render.service_bytes import pack_backend, pack_frontend
 from fairlead.render.service_placing import arrange_backends
+from fairlead.render.service_steps import host
 from fairlead.render.services import ServiceRows
 
 PODS = (parse_prefix("10.244.1.0/24"), parse_prefix("10.244.64.0/22"))
@@ -45,6 +46,8 @@ def frontend(
     masquerade: Masquerade = Masquerade.UNLESS_LOCAL_POD,
     refusal: Refusal = Refusal.REJECT,
     inside: Sequence[str] = (),
+    affinity: Affinity | None = None,
+    sources: Sequence[str] | None = None,
 ) -> Frontend:
     return Frontend(
         key=key_of(key),
@@ -52,8 +55,15 @@ def frontend(
         backends=tuple(sorted(backend(text) for text in backends)),
         when_empty=refusal,
         masquerade=masquerade,
+        affinity=affinity,
+        sources=None if sources is None else tuple(sorted(ranged(each) for each in sources)),
         origin=ORIGIN,
     )
+
+
+def ranged(text: str) -> AddressRange:
+    first, _, last = text.partition("-")
+    return AddressRange(parse_address(first), parse_address(last or first))
 
 
 def replace(rows: ServiceRows, *frontends: Frontend) -> Transaction:
@@ -68,7 +78,8 @@ def spelt(rows: ServiceRows) -> dict[str, list[str]]:
     table = rows.desired()
     listed = {
         target.name: sorted(
-            spell_element(target, Element(key, value)) for key, value in (table.sets[target.name].rows or {}).items()
+            spell_element(target, row_element(target, key, value))
+            for key, value in (table.sets[target.name].rows or {}).items()
         )
         for target in rows.sets
     }
@@ -251,6 +262,108 @@ def test_a_local_pod_reached_from_inside_only_is_a_hairpin_candidate() -> None:
     assert rows.desired() == rows_of().desired()
 
 
+ONE_HOUR = Affinity(3600, "shop/web/tcp/http")
+
+
+def numbers_in(rows: ServiceRows, name: str) -> dict[str, str]:
+    """Return the number of each row's backend in a map from numbers to backends."""
+    found = (row.split(" : ") for row in spelt(rows).get(name, []))
+    return {backend: key.rpartition(" . ")[2] for key, backend in found}
+
+
+def test_backends_that_clients_stay_with_have_numbers_and_their_port_a_map_of_clients() -> None:
+    rows = rows_of()
+    replace(rows, frontend("10.96.0.9:80", WEB[:2], affinity=ONE_HOUR))
+    found, numbers = spelt(rows), numbers_in(rows, "sticky")
+    assert found["backends"] == []
+    assert found["hairpin"] == ["10.244.1.2 . 10.244.1.2"]
+    assert found["frontends"] == ["10.96.0.9 . tcp . 80 : goto cluster-2/3600s/shop/web/tcp/http"]
+    assert found["draws"] == [
+        f"10.96.0.9 . tcp . 80 . 0 : {numbers['10.244.1.2 . 8080']}",
+        f"10.96.0.9 . tcp . 80 . 1 : {numbers['10.244.2.2 . 8080']}",
+    ]
+    sets = {target.name: target for target in rows.sets}
+    key = "ip daddr . meta l4proto . th dport"
+    draw = f"meta priority set {key} . numgen random mod 2 map @draws"
+    hold = "update @affinity/shop/web/tcp/http { ip saddr timeout 1h : meta priority }"
+    translate = f"dnat ip to {key} . meta priority map @sticky"
+    rules = rows.desired().chains["cluster-2/3600s/shop/web/tcp/http"].rules
+    assert [spell_rule(rule, sets) for rule in rules[1:]] == [
+        draw,
+        hold,
+        "meta priority set ip saddr map @affinity/shop/web/tcp/http",
+        translate,
+        "delete @affinity/shop/web/tcp/http { ip saddr : meta priority }",
+        draw,
+        hold,
+        translate,
+    ]
+
+
+def test_a_backend_keeps_its_number_over_every_change_and_in_every_frontend_of_the_port() -> None:
+    rows = rows_of()
+    replace(rows, frontend("10.96.0.9:80", WEB, affinity=ONE_HOUR))
+    before = numbers_in(rows, "sticky")
+    replace(rows, frontend("10.96.0.9:80", [*WEB[1:], "10.244.3.3:8080"], affinity=ONE_HOUR))
+    replace(rows, frontend("172.18.0.2:30080", WEB[:1], Masquerade.NEVER, inside=WEB, affinity=ONE_HOUR))
+    assert numbers_in(rows, "inside-sticky") == before
+    assert before["10.244.2.2 . 8080"] == numbers_in(rows, "sticky")["10.244.2.2 . 8080"]
+    assert len(set(before.values())) == 3
+
+
+def always_the_last_number(packed: bytes) -> int:
+    return 0xFFFFFFFF
+
+
+def test_two_backends_never_share_a_number() -> None:
+    backends = [backend(f"10.{a}.{b}.2:{port}") for a in range(4) for b in range(250) for port in range(8000, 8020)]
+    numbers = number_backends(backends)
+    assert len(set(numbers.values())) == len(numbers) == 20_000
+    one, two = backend("10.0.0.1:80"), backend("10.0.0.1:81")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fairlead.render.service_affinity.crc32", always_the_last_number)
+        assert sorted(number_backends([two, one]).values()) == sorted([host(0xEFFFFFFF), host(0xE0000000)])
+
+
+def test_the_map_of_clients_lives_as_long_as_a_frontend_of_its_port() -> None:
+    rows = rows_of()
+    one = frontend("10.96.0.9:80", WEB, affinity=ONE_HOUR)
+    two = frontend("172.18.0.2:30080", WEB, Masquerade.ALWAYS, affinity=ONE_HOUR)
+    first = rows.replace({one.key: one})
+    assert [each.set.name for each in first.commands if isinstance(each, AddSet)] == ["affinity/shop/web/tcp/http"]
+    second = rows.replace({one.key: None, two.key: two})
+    assert not [each for each in second.commands if isinstance(each, AddSet | DeleteSet)]
+    last = rows.replace({two.key: None})
+    assert last.commands[-1] == DeleteSet("affinity/shop/web/tcp/http")
+    assert rows.desired() == rows_of().desired()
+
+
+def test_source_ranges_are_rows_beside_one_that_says_there_are_some() -> None:
+    rows = rows_of()
+    replace(rows, frontend("203.0.113.5:80", WEB, sources=["10.0.0.0-10.0.0.255", "192.0.2.1"]))
+    found = spelt(rows)
+    assert found["restricted"] == ["203.0.113.5 . tcp . 80"]
+    assert found["source-ranges"] == [
+        "203.0.113.5 . tcp . 80 . 10.0.0.0-10.0.0.255",
+        "203.0.113.5 . tcp . 80 . 192.0.2.1",
+    ]
+    assert changed(replace(rows, frontend("203.0.113.5:80", WEB, sources=["10.0.0.0-10.0.1.255", "192.0.2.1"]))) == [
+        "- source-ranges 203.0.113.5 . tcp . 80 . 10.0.0.0-10.0.0.255",
+        "+ source-ranges 203.0.113.5 . tcp . 80 . 10.0.0.0-10.0.1.255",
+    ]
+    assert changed(replace(rows, frontend("203.0.113.5:80", WEB))) == [
+        "- restricted 203.0.113.5 . tcp . 80",
+        "- source-ranges 203.0.113.5 . tcp . 80 . 10.0.0.0-10.0.1.255",
+        "- source-ranges 203.0.113.5 . tcp . 80 . 192.0.2.1",
+    ]
+
+
+def test_a_frontend_without_backends_is_restricted_all_the_same() -> None:
+    rows = rows_of()
+    replace(rows, frontend("203.0.113.5:80", (), sources=[]))
+    assert spelt(rows)["restricted"] == ["203.0.113.5 . tcp . 80"]
+
+
 def test_the_same_frontend_again_is_no_change() -> None:
     rows = rows_of()
     replace(rows, frontend("10.96.0.9:80", WEB))
@@ -324,6 +437,8 @@ frontends = st.builds(
     st.sampled_from(Masquerade),
     st.sampled_from(Refusal),
     st.one_of(st.just([]), backend_lists),
+    st.sampled_from([None, None, ONE_HOUR, Affinity(60, "shop/web/tcp/http"), Affinity(60, "shop/web/udp/dns")]),
+    st.sampled_from([None, None, [], ["10.0.0.0-10.0.0.255"], ["10.0.0.7", "10.0.0.9-10.0.1.255"]]),
 )
 removals = keys.map(key_of)
 rounds = st.lists(st.lists(st.one_of(frontends, removals), min_size=1, max_size=5), max_size=15)
@@ -331,7 +446,7 @@ rounds = st.lists(st.lists(st.one_of(frontends, removals), min_size=1, max_size=
 
 def canonical(table: TableContents) -> TableContents:
     """Return the table with each frontend's rows in order of their value, as a fresh start would number them."""
-    for name in ("backends", "inside-backends"):
+    for name in ("backends", "inside-backends", "draws", "inside-draws"):
         rows = table.sets[name].rows or {}
         values: dict[bytes, list[bytes]] = {}
         for key in sorted(rows):
@@ -372,11 +487,26 @@ def check_every_frontend_is_served(table: TableContents, present: set[bytes], al
     inside, inside_backends = table.sets["inside"].rows or {}, table.sets["inside-backends"].rows or {}
     assert present <= {*served, *refused}
     assert {key for key, verdict in served.items() if str(verdict).startswith("goto local-")} <= inside.keys()
-    for drawn, verdicts in ((backends, served), (inside_backends, inside)):
+    draws, sticky, inside_draws, inside_sticky = (
+        table.sets[name].rows or {} for name in ("draws", "sticky", "inside-draws", "inside-sticky")
+    )
+    for drawn, numbers, held, verdicts in (
+        (backends, draws, sticky, served),
+        (inside_backends, inside_draws, inside_sticky, inside),
+    ):
         for key, verdict in verdicts.items():
             assert isinstance(verdict, Verdict)
-            for number in range(int(verdict.chain.rpartition("-")[2])):
-                assert drawn[key + number.to_bytes(4, sys.byteorder)] in allowed[key]
+            name, _, affinity = verdict.chain.partition("/")
+            assert verdict.chain in table.chains
+            assert not affinity or f"affinity/{affinity.partition('/')[2]}" in table.sets
+            for number in range(int(name.rpartition("-")[2])):
+                index = key + number.to_bytes(4, sys.byteorder)
+                if affinity:
+                    value = numbers[index]
+                    assert isinstance(value, bytes)
+                    assert held[key + value] in allowed[key]
+                else:
+                    assert drawn[index] in allowed[key]
 
 
 @settings(deadline=None)
@@ -396,11 +526,17 @@ def test_wherever_a_transaction_is_cut_every_frontend_stays_right(
                 pack_backend(x) for x in (*each.backends, *each.inside)
             )
     staying = {pack_frontend(key) for key in old if key not in new or new[key] is not None}
+    restricted = {
+        pack_frontend(key)
+        for key, each in old.items()
+        if each.sources is not None and (after := new.get(key, each)) is not None and after.sources is not None
+    }
     transaction = rows.replace(new)
     for command in transaction.commands:
         table = apply_transaction(table, Transaction(transaction.family, transaction.table, (command,)))
         assert table is not None
         check_every_frontend_is_served(table, staying, allowed)
+        assert restricted <= (table.sets["restricted"].rows or {}).keys()
 
 
 @settings(deadline=None)
