@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from hypothesis import strategies as st
 
+from fairlead.compile.services import ZONE_LABEL
 from fairlead.kube.core import (
     LoadBalancerIngress,
     LoadBalancerStatus,
@@ -17,16 +18,26 @@ from fairlead.kube.core import (
     ServiceSpec,
     ServiceStatus,
 )
-from fairlead.kube.discovery import SERVICE_NAME_LABEL, Endpoint, EndpointConditions, EndpointSlice, SlicePort
+from fairlead.kube.discovery import (
+    SERVICE_NAME_LABEL,
+    Endpoint,
+    EndpointConditions,
+    EndpointHints,
+    EndpointSlice,
+    ForName,
+    SlicePort,
+)
 from fairlead.kube.meta import ObjectMeta
 from fairlead.model import FrontendKey
 from fairlead.net import Address, Port, Protocol, parse_address
 from fairlead.nft.evaluate import Packet
 from fairlead.sim.world import World
 
+ZONES = {1: "a", 2: "b", 3: ""}
+RANGES = ("198.51.100.0/24", " 10.244.0.0/16 ", "172.18.0.2/32", "10.244.2.2/31", "0.0.0.0/0", "fd00::/8")
 NODES = tuple(
     Node(
-        metadata=ObjectMeta(name=f"node-{number}"),
+        metadata=ObjectMeta(name=f"node-{number}", labels={ZONE_LABEL: ZONES[number]} if ZONES[number] else {}),
         spec=NodeSpec(pod_cidr=f"10.244.{number}.0/24"),
         status=NodeStatus(addresses=(NodeAddress(type="InternalIP", address=f"172.18.0.{1 + number}"),)),
     )
@@ -37,6 +48,12 @@ PODS = tuple(f"10.244.{node}.{host}" for node in (1, 2, 3) for host in (2, 3))
 SOURCES = (*PODS, "198.51.100.2", "172.18.0.2", "172.18.0.3")
 maybe = st.sampled_from([None, True, False])
 policy = st.sampled_from(["Cluster", "Local"])
+ranges = st.lists(st.sampled_from(RANGES), unique=True, max_size=3).map(tuple)
+near = st.builds(
+    EndpointHints,
+    for_zones=st.lists(st.sampled_from(["a", "b"]).map(ForName), unique=True, max_size=2).map(tuple),
+    for_nodes=st.lists(st.sampled_from(["node-1", "node-2"]).map(ForName), unique=True, max_size=1).map(tuple),
+)
 
 
 @st.composite
@@ -57,6 +74,8 @@ def services(draw: st.DrawFn, number: int) -> Service:
             external_ips=(f"192.0.2.{number}",) if external else (),
             internal_traffic_policy=draw(policy),
             external_traffic_policy=draw(policy) if kind != "ClusterIP" or external else "",
+            session_affinity=draw(st.sampled_from(["None", "ClientIP"])),
+            load_balancer_source_ranges=draw(ranges) if kind == "LoadBalancer" else (),
         ),
         status=ServiceStatus(
             load_balancer=LoadBalancerStatus(ingress=(LoadBalancerIngress(ip=f"203.0.113.{number}"),))
@@ -68,11 +87,13 @@ def services(draw: st.DrawFn, number: int) -> Service:
 
 @st.composite
 def slices(draw: st.DrawFn, service: Service) -> EndpointSlice:
+    hints = draw(st.sampled_from([st.none(), near]))
     endpoints = [
         Endpoint(
             addresses=(address,),
             conditions=EndpointConditions(ready=draw(maybe), serving=draw(maybe), terminating=draw(maybe)),
             node_name=f"node-{address.split('.')[2]}",
+            hints=draw(hints),
         )
         for address in draw(st.lists(st.sampled_from(PODS), unique=True, max_size=4))
     ]

@@ -115,7 +115,7 @@ def test_a_pod_that_comes_to_itself_sees_its_node() -> None:
         ("pod/shop/one", "svc/shop/empty:80", Disposition.REJECTED, "no pod matches", "spec.ports[0].port"),
         ("node/node-1", "svc/shop/web:81", Disposition.REJECTED, "no port TCP 81, but TCP 80", "spec.ports"),
         ("node/node-1", "10.96.9.9:80", Disposition.DROPPED, "no Service has", None),
-        ("pod/shop/web-0", "svc/shop/near:80", Disposition.DROPPED, "policy is Local", "spec.ports[0].port"),
+        ("pod/shop/web-0", "svc/shop/near:80", Disposition.DROPPED, "policy is Local", "spec.internalTrafficPolicy"),
         ("client", "172.18.0.2:31999", Disposition.NO_LISTENER, "no Service has this", None),
         ("client", "172.18.0.1:80", Disposition.NO_LISTENER, "6443", None),
         ("pod/shop/one", "svc/shop/away:80", Disposition.UNRESOLVED, "example.com", "spec.externalName"),

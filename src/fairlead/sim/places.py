@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from fairlead.kube.core import Service
 from fairlead.model import Origin
-from fairlead.net import Address, Port, Protocol, parse_address
+from fairlead.net import Address, Family, Port, Protocol, parse_address
 from fairlead.sim.answers import Disposition
 from fairlead.sim.world import World, addresses_of_node, addresses_of_pod
 
@@ -25,15 +25,20 @@ class AbsentError(ValueError):
 
 
 class Source(Struct, frozen=True):
-    """Where a packet comes from. `node` is the host whose rules it meets first, or "" outside the nodes.
+    """Where a packet comes from, with its addresses, the primary one first.
 
-    `sent` says that it is that host's own packet, not a pod's.
+    `node` is the host whose rules it meets first, or "" outside the nodes. `sent` says that it is that host's own
+    packet, not a pod's.
     """
 
     place: str
-    address: Address
+    addresses: tuple[Address, ...]
     node: str = ""
     sent: bool = False
+
+    def address_of(self, family: Family) -> Address | None:
+        """The address it speaks from in a family."""
+        return next((each for each in self.addresses if each.family is family), None)
 
 
 class Target(Struct, frozen=True):
@@ -51,14 +56,14 @@ def parse_source(world: World, text: str) -> Source:
     """Return the source that `text` names."""
     kind, _, rest = text.partition("/")
     if text == "client":
-        return Source(text, world.network.client)
+        return Source(text, (world.network.client,))
     if text == "lb":
-        return Source(text, world.network.lb)
+        return Source(text, (world.network.lb,))
     if kind == "node" and rest:
         node = world.nodes.get(rest)
         if node is None:
             raise AbsentError(f"there is no node {rest!r}; nodes: {', '.join(sorted(world.nodes)) or 'none'}")
-        return Source(text, addresses_of_node(node)[0], rest, sent=True)
+        return Source(text, addresses_of_node(node), rest, sent=True)
     if kind == "pod" and rest.count("/") == 1:
         return _pod(world, text, rest)
     raise UnreadableError(f"{text!r} is no place: say client, lb, node/NAME or pod/NAMESPACE/NAME")
@@ -73,7 +78,7 @@ def _pod(world: World, text: str, rest: str) -> Source:
     addresses = addresses_of_pod(pod)
     if not addresses or pod.spec.node_name not in world.nodes:
         raise AbsentError(f"pod {rest} has no address or no node yet")
-    return Source(text, addresses[0], pod.spec.node_name, sent=pod.spec.host_network)
+    return Source(text, addresses, pod.spec.node_name, sent=pod.spec.host_network)
 
 
 def parse_target(world: World, text: str, source: Source, protocol: Protocol) -> Target:
@@ -85,7 +90,7 @@ def parse_target(world: World, text: str, source: Source, protocol: Protocol) ->
     kind = text.partition("/")[0]
     host, _, port = text.rpartition(":")
     if kind in ("pod", "node") and host:
-        return Target(parse_source(world, host).address, _port(port, text))
+        return Target(parse_source(world, host).addresses[0], _port(port, text))
     if not host:
         raise UnreadableError(f"{text!r} names no port: say ADDRESS:PORT, svc/NAMESPACE/NAME:PORT or a URL")
     return _host(world, host.strip("[]"), _port(port, text), source, protocol)

@@ -6,20 +6,30 @@ was made of, and reasons in the words of Services. Refuses to know routes and ot
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from fairlead.compile.endpoints import compile_slice
 from fairlead.compile.services import ZONE_LABEL, NodeFacts, compile_service
 from fairlead.kube.core import Node
-from fairlead.model import Frontend, FrontendKey, Origin
+from fairlead.model import AddressRange, Frontend, FrontendKey, Masquerade, Origin
 from fairlead.net import Address, Family, Prefix, Protocol
 from fairlead.nft.evaluate import Looked, Packet, Step
+from fairlead.nft.expressions import Dynset
 from fairlead.nft.objects import AnySet
 from fairlead.nft.tables import TableContents
+from fairlead.render.service_affinity import clients_name
 from fairlead.render.service_bytes import pack_frontend
 from fairlead.render.services import ServiceRows
 from fairlead.sim.frontends import NodeModel
 from fairlead.sim.tables import Reason
 from fairlead.sim.world import World, addresses_of_node, pod_prefixes
 
+_FIELDS = {
+    "inside": "spec.externalTrafficPolicy",
+    "restricted": "spec.loadBalancerSourceRanges",
+    "source-ranges": "spec.loadBalancerSourceRanges",
+}
+"""The field that put a frontend's rows into a set, where it is not the one that made the frontend."""
 _AFTER_ADDRESS = 8
 """The bytes of a packed frontend after its address: protocol and port, a register each."""
 
@@ -38,6 +48,11 @@ class ServiceTable:
         rows.replace(frontends)
         self.contents: TableContents = rows.desired()
         self.sets: Sequence[AnySet] = rows.sets
+        self._kept = {
+            clients_name(frontend.affinity.port): frontend.origin
+            for frontend in frontends.values()
+            if frontend.affinity is not None
+        }
         self._origins = {key.address.packed: frontend.origin for key, frontend in frontends.items()}
         self._origins |= {pack_frontend(key): frontend.origin for key, frontend in frontends.items()}
         self._key_length = family.size + _AFTER_ADDRESS
@@ -51,18 +66,30 @@ class ServiceTable:
         return self.model.frontends.get(FrontendKey(packet.destination, protocol, packet.destination_port))
 
     def origin(self, step: Step) -> Origin | None:
-        """The field a row was made of."""
+        """The field a row was made of, or by which a rule came to be."""
+        named = {looked.set for looked in step.looked} | {
+            each.set for each in step.rule.expressions if isinstance(each, Dynset)
+        }
+        kept = next((self._kept[name] for name in named if name in self._kept), None)
+        if kept is not None:
+            return replace(kept, field="spec.sessionAffinity")
         return next((origin for looked in step.looked if (origin := self._origin(looked))), None)
 
     def _origin(self, looked: Looked) -> Origin | None:
-        """Rows begin with the key of their frontend, or are its address."""
-        return self._origins.get(looked.key[: self._key_length])
+        """Rows begin with the key of their frontend, or are its address; its field is that of the set they are in."""
+        origin = self._origins.get(looked.key[: self._key_length])
+        field = _FIELDS.get(looked.set)
+        return replace(origin, field=field) if origin and field else origin
 
     def refusal(self, packet: Packet, step: Step) -> Reason:
         """Why a connection comes to no endpoint."""
         frontend = self.frontend(packet)
+        if frontend is not None and frontend.sources is not None and not _admits(frontend.sources, packet.source):
+            ranges = ", ".join(_spell_range(each) for each in frontend.sources) or "nobody"
+            text = f"{packet.source} is kept out before anything is chosen: only {ranges} may come"
+            return Reason(text, replace(frontend.origin, field="spec.loadBalancerSourceRanges"))
         if frontend is not None:
-            return Reason(self._why_empty(frontend), frontend.origin)
+            return self._why_empty(frontend)
         address, port = str(packet.destination), f"{Protocol(packet.protocol).name} {packet.destination_port}"
         for (namespace, name), service in self._world.services.items():
             if address in (service.spec.cluster_ip, *service.spec.cluster_ips):
@@ -71,15 +98,27 @@ class ServiceTable:
                 return Reason(text, Origin("Service", namespace, name, "spec.ports"))
         return Reason("an address of the Service range that no Service has")
 
-    def _why_empty(self, frontend: Frontend) -> str:
-        service = frontend.origin.namespace, frontend.origin.name
+    def _why_empty(self, frontend: Frontend) -> Reason:
+        origin = frontend.origin
+        service = origin.namespace, origin.name
         endpoints = [each for piece in self._world.slices.get(service, ()) for each in piece.endpoints]
         if not endpoints:
-            return f"no endpoint: no pod matches the selector of Service {'/'.join(service)}"
+            return Reason(f"no endpoint: no pod matches the selector of Service {'/'.join(service)}", origin)
         ready = sum(each.conditions.ready is not False for each in endpoints)
         if not ready:
-            return f"no endpoint: none of the {len(endpoints)} of Service {'/'.join(service)} is ready"
-        return f"no endpoint on this node: {ready} ready elsewhere, and the traffic policy is Local"
+            return Reason(f"no endpoint: none of the {len(endpoints)} of Service {'/'.join(service)} is ready", origin)
+        internal = frontend.masquerade is Masquerade.UNLESS_LOCAL_POD
+        policy = "internalTrafficPolicy" if internal else "externalTrafficPolicy"
+        text = f"no endpoint on this node: {ready} ready elsewhere, and the traffic policy is Local"
+        return Reason(text, replace(origin, field=f"spec.{policy}"))
+
+
+def _admits(ranges: Sequence[AddressRange], address: Address) -> bool:
+    return any(address in each for each in ranges)
+
+
+def _spell_range(each: AddressRange) -> str:
+    return str(each.first) if each.first == each.last else f"{each.first}-{each.last}"
 
 
 def _service_prefix(world: World, family: Family) -> Prefix | None:

@@ -10,9 +10,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from fairlead.kube.core import Node
-from fairlead.model import Backend, FrontendKey, Origin, Refusal
+from fairlead.model import Affinity, Backend, Frontend, FrontendKey, Origin, Refusal
 from fairlead.net import Address, Family, Port, Protocol
-from fairlead.nft.evaluate import Ending, Entry, Packet, Passage
+from fairlead.nft.evaluate import Ending, Entry, Packet, Passage, Surroundings
 from fairlead.sim.answers import Disposition, End, Hop, Trace
 from fairlead.sim.frontends import Judgement, judge_connection
 from fairlead.sim.nodes import NodeRules
@@ -36,12 +36,13 @@ _DEFEAT = (
 
 
 class _Way(Struct, frozen=True):
-    """A packet between two places, the hops it has behind it, and who chose where it goes."""
+    """A packet between two places, the hops it has behind it, who chose where it goes, and what to add at its end."""
 
     packet: Packet
     hops: tuple[Hop, ...] = ()
     service: tuple[str, str] | None = None
     origin: Origin | None = None
+    note: str = ""
 
 
 def trace_connection(world: World, source: str, target: str, protocol: Protocol) -> Trace:
@@ -52,23 +53,30 @@ def trace_connection(world: World, source: str, target: str, protocol: Protocol)
     if dialled.address is None:
         end = End(dialled.missing, source, "", dialled.reason, dialled.origin)
         return Trace(source, target, "", dialled.missing, (end,), remarks)
+    address = start.address_of(dialled.address.family)
+    if address is None:
+        reason = f"{source} has no {dialled.address.family.value} address"
+        end = End(Disposition.NO_ROUTE, source, _spell_end(dialled.address, dialled.port), reason, dialled.origin)
+        return Trace(source, target, "", end.disposition, (end,), remarks)
     packet = Packet(
-        source=start.address,
+        source=address,
         destination=dialled.address,
         protocol=protocol,
         source_port=_SOURCE_PORT,
         destination_port=dialled.port,
     )
-    ends = tuple(_Tracer(world).leave(start, packet, dialled))
+    tracer = _Tracer(world)
+    ends = tuple(tracer.leave(start, packet, dialled))
     worst = min((end.disposition for end in ends), key=_DEFEAT.index)
-    return Trace(source, target, _spell(packet), worst, ends, remarks)
+    return Trace(source, target, _spell(packet), worst, ends, (*remarks, *tracer.remarks))
 
 
 class _Tracer:
-    """One trace: the nodes it has compiled so far."""
+    """One trace: the nodes it has compiled so far, and what there is to say besides the way."""
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self.remarks: dict[str, None] = {}
         self._rules: dict[tuple[str, Family], NodeRules] = {}
 
     def leave(self, source: Source, packet: Packet, target: Target) -> Iterator[End]:
@@ -77,7 +85,7 @@ class _Tracer:
         if source.node and source.sent:
             yield from self._at_node(source.node, way, Entry.SENT)
             return
-        if packet.destination == source.address:
+        if packet.destination in source.addresses:
             yield self._end(way, Disposition.DELIVERED, source.place, "its own address: it does not leave")
             return
         if source.node:
@@ -91,6 +99,8 @@ class _Tracer:
         frontend = rules.services.frontend(way.packet)
         if frontend is not None:
             way = replace(way, service=(frontend.origin.namespace, frontend.origin.name), origin=frontend.origin)
+            if frontend.affinity is not None and frontend.backends:
+                self.remarks[_tell_affinity(frontend, frontend.affinity)] = None
         _hold_to_model(rules, way.packet, tuple(rules.walk_services(way.packet, entry)))
         for passage in rules.walk(way.packet, entry):
             yield from self._after_rules(rules, way, passage)
@@ -104,9 +114,11 @@ class _Tracer:
         after = passage.packet
         if passage.masqueraded:
             after = replace(after, source=rules.addresses[0])
+            if way.packet.source == after.destination:
+                way = replace(way, note="; it dials itself, so it sees its node")
         onward = replace(after, mark=0, ct_status=0)
         moved = replace(way, packet=onward)
-        if after.destination in rules.addresses or after.destination.packed[0] == _LOOPBACK:
+        if Surroundings(frozenset(rules.addresses)).is_local(after.destination):
             hop = Hop(place, _spell(way.packet), steps, "itself")
             yield self._on_node(rules.name, replace(moved, hops=(*way.hops, hop)))
         elif in_prefixes(after.destination, rules.pod_prefixes):
@@ -153,7 +165,7 @@ class _Tracer:
             return self._end(way, Disposition.NO_ROUTE, place, "no pod has that address")
         protocol, port = Protocol(way.packet.protocol), way.packet.destination_port
         declared = declared_ports(pod, protocol)
-        reason = f"on {pod.spec.node_name}"
+        reason = f"on {pod.spec.node_name}{way.note}"
         if declared and port not in declared:
             known = ", ".join(str(each) for each in sorted(declared))
             reason += f"; it declares {known}, not {port}: whether it listens there, no object says"
@@ -188,7 +200,12 @@ class _Tracer:
         return self._rules[key]
 
 
-_LOOPBACK = 127
+def _tell_affinity(frontend: Frontend, affinity: Affinity) -> str:
+    origin = frontend.origin
+    return (
+        f"{origin.kind} {origin.namespace}/{origin.name} keeps a client at the pod it came to first, until "
+        f"{affinity.timeout} s after its last new connection (spec.sessionAffinity)"
+    )
 
 
 def _hold_to_model(rules: NodeRules, packet: Packet, passages: tuple[Passage, ...]) -> None:

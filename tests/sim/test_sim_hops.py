@@ -1,0 +1,140 @@
+"""What a trace tells of the finer rules: affinity, source ranges, policy Local, hairpins, both families."""
+
+import pytest
+
+from fairlead.kube.yamlcodec import parse_documents
+from fairlead.net import Protocol
+from fairlead.sim.answers import Disposition, Trace
+from fairlead.sim.manifests import derive_world
+from fairlead.sim.telling import tell_trace
+from fairlead.sim.trace import trace_connection
+
+MANIFESTS = """
+apiVersion: v1
+kind: Pod
+metadata: {name: web-1, namespace: shop, labels: {app: web}}
+spec: {nodeName: node-1, containers: [{name: it, image: it, ports: [{containerPort: 8080}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web-2, namespace: shop, labels: {app: web}}
+spec: {nodeName: node-2, containers: [{name: it, image: it, ports: [{containerPort: 8080}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: caller, namespace: shop}
+spec: {nodeName: node-1, containers: [{name: it, image: it}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: sticky, namespace: shop}
+spec:
+  selector: {app: web}
+  clusterIP: 10.96.0.20
+  sessionAffinity: ClientIP
+  sessionAffinityConfig: {clientIP: {timeoutSeconds: 60}}
+  ports: [{port: 80, targetPort: 8080}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: closed, namespace: shop}
+spec:
+  type: LoadBalancer
+  selector: {app: web}
+  clusterIP: 10.96.0.21
+  loadBalancerSourceRanges: [198.51.100.0/24, 10.244.2.0/24]
+  ports: [{port: 80, targetPort: 8080}]
+status: {loadBalancer: {ingress: [{ip: 203.0.113.9}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: local, namespace: shop}
+spec:
+  type: NodePort
+  selector: {app: web}
+  clusterIP: 10.96.0.22
+  externalTrafficPolicy: Local
+  ports: [{port: 80, targetPort: 8080, nodePort: 30080}]
+"""
+WORLD = derive_world(parse_documents(MANIFESTS, source="hops"))
+
+
+def trace(source: str, target: str) -> Trace:
+    return trace_connection(WORLD, source, target, Protocol.TCP)
+
+
+def fields(answer: Trace) -> set[str]:
+    """The object fields that the steps of the first end name."""
+    steps = (step for hop in answer.ends[0].hops for step in hop.steps)
+    return {step.origin.field for step in steps if step.origin}
+
+
+def test_affinity_is_told_with_its_field_and_its_time() -> None:
+    answer = trace("pod/shop/caller", "svc/shop/sticky:80")
+    assert {end.place for end in answer.ends} == {"pod/shop/web-1", "pod/shop/web-2"}
+    assert "spec.sessionAffinity" in fields(answer)
+    remark = answer.remarks[-1]
+    assert remark == (
+        "Service shop/sticky keeps a client at the pod it came to first, until 60 s after its last new connection "
+        "(spec.sessionAffinity)"
+    )
+    text = tell_trace(answer)
+    assert "update @affinity/shop/sticky/tcp/80 { ip saddr timeout 1m : meta priority }" in text
+    assert remark in text
+
+
+def test_who_is_kept_out_is_dropped_before_anything_is_chosen_and_told_the_ranges() -> None:
+    answer = trace("pod/shop/caller", "203.0.113.9:80")
+    (end,) = answer.ends
+    assert end.disposition is Disposition.DROPPED
+    assert end.reason == (
+        "10.244.1.4 is kept out before anything is chosen: only 10.244.2.0-10.244.2.255, 198.51.100.0-198.51.100.255 "
+        "may come"
+    )
+    assert str(end.origin) == "Service shop/closed spec.loadBalancerSourceRanges"
+    assert {step.hook for step in end.hops[-1].steps} == {"prerouting"}
+    assert not {step.chain for step in end.hops[-1].steps} & {"nat-prerouting"}
+
+
+@pytest.mark.parametrize("source", ["pod/shop/web-2", "node/node-2"])
+def test_who_is_admitted_goes_on_to_the_endpoints(source: str) -> None:
+    expected = Disposition.DELIVERED if source.startswith("pod") else Disposition.DROPPED
+    assert trace(source, "203.0.113.9:80").disposition is expected
+
+
+def test_source_ranges_leave_the_cluster_ip_alone() -> None:
+    assert trace("pod/shop/caller", "svc/shop/closed:80").disposition is Disposition.DELIVERED
+
+
+def test_policy_local_keeps_a_client_s_address_and_to_the_node_it_dials() -> None:
+    answer = trace("client", "172.18.0.2:30080")
+    assert {(end.place, end.seen_as) for end in answer.ends} == {("pod/shop/web-1", "198.51.100.2")}
+    missing = trace("client", "172.18.0.4:30080")
+    assert missing.disposition is Disposition.DROPPED
+    assert str(missing.ends[0].origin) == "Service shop/local spec.externalTrafficPolicy"
+    assert "2 ready elsewhere, and the traffic policy is Local" in missing.ends[0].reason
+
+
+@pytest.mark.parametrize(
+    ("source", "seen"), [("pod/shop/caller", {"10.244.1.4"}), ("node/node-1", {"172.18.0.2"})], ids=["pod", "node"]
+)
+def test_policy_local_is_no_matter_inside_the_node_and_the_short_cut_names_its_field(
+    source: str, seen: set[str]
+) -> None:
+    answer = trace(source, "172.18.0.2:30080")
+    assert {end.place for end in answer.ends} == {"pod/shop/web-1", "pod/shop/web-2"}
+    assert {end.seen_as for end in answer.ends} == seen
+    assert "spec.externalTrafficPolicy" in fields(answer)
+
+
+def test_a_pod_that_comes_to_itself_is_told_why_it_sees_its_node() -> None:
+    ends = {end.place: end for end in trace("pod/shop/web-1", "svc/shop/sticky:80").ends}
+    itself, other = ends["pod/shop/web-1"], ends["pod/shop/web-2"]
+    assert (itself.seen_as, itself.reason) == ("172.18.0.2", "on node-1; it dials itself, so it sees its node")
+    assert (other.seen_as, other.reason) == ("10.244.1.2", "on node-2")
+
+
+def test_a_place_without_an_address_of_the_family_has_no_way() -> None:
+    answer = trace("pod/shop/caller", "[fd00:96::10]:80")
+    assert answer.disposition is Disposition.NO_ROUTE
+    assert answer.ends[0].reason == "pod/shop/caller has no IPv6 address"
