@@ -4,7 +4,8 @@
 "workers": 4, "hold": 25}'`. With a `rate` so many connections a second are begun, however long others take; without one
 each of the `workers` makes one after the other. Each sends the request and expects an answer that begins as it should.
 Those it holds send a byte ten times a second and expect it back. When all of those are up, one line of JSON tells
-their source ports and targets; at the end another tells what became of everything.
+their source ports and targets; at the end another tells what became of everything. With `see_off` that is not before
+the held ones have ended, or ten seconds have passed.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ class Traffic:
         self._request, self._answer = str(order["request"]).encode(), str(order["answer"]).encode()
         self._targets = itertools.cycle([str(each).rsplit(":", 1) for each in order["targets"]])
         self._rate, self._workers, self._hold = order.get("rate", 0), order.get("workers", 1), order.get("hold", 0)
+        self._see_off = order.get("see_off", False)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped = asyncio.Event()
         self.made, self.slowest = 0, 0.0
@@ -41,6 +43,8 @@ class Traffic:
         sys.stdout.flush()
         asyncio.get_running_loop().add_reader(sys.stdin.fileno(), self._read)
         await (self._in_time() if self._rate else self._in_turn())
+        if self._see_off and holding:
+            await asyncio.wait(holding, timeout=2 * PATIENCE)
         for task in holding:
             task.cancel()
             with suppress(asyncio.CancelledError):

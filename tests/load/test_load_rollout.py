@@ -88,10 +88,11 @@ class Cluster:
         return done.stdout
 
     @asynccontextmanager
-    async def load(self, place: str, targets: list[str]) -> AsyncGenerator["Load"]:
+    async def load(self, place: str, targets: list[str], *, see_off: bool = False) -> AsyncGenerator["Load"]:
         """100 new connections a second and 25 held ones, from `place`, for the body."""
         script = Path(__file__).parent / "load_traffic.py"
         order = {"targets": targets, "request": REQUEST, "answer": "HTTP/1.1 200", "rate": 100, "hold": 25}
+        order["see_off"] = see_off
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "fairlead", "exec", "--from", place, "--"),
             *(sys.executable, str(script), json.dumps(order)),
@@ -193,8 +194,8 @@ async def test_a_rolling_update_fails_no_request_and_held_connections_end_only_w
     watching = asyncio.create_task(watch(client, asked, gone))
     ports = [f"{node}:30080" for node in NODES]
     async with (
-        cluster.load("node/node-1", [f"{address}:80"]) as inside,
-        cluster.load("client", ports) as outside,
+        cluster.load("node/node-1", [f"{address}:80"], see_off=True) as inside,
+        cluster.load("client", ports, see_off=True) as outside,
     ):
         where = cluster.pods_of("node-1", inside.held)
         for number in (1, 2, 3):

@@ -46,6 +46,18 @@ def _connect() -> list[Measurement]:
     return connect()
 
 
+def _latency() -> list[Measurement]:
+    from fairlead.bench.latency import latency
+
+    return latency()
+
+
+def _api() -> list[Measurement]:
+    from fairlead.bench.api import api
+
+    return api()
+
+
 def _network() -> list[Measurement]:
     from fairlead.bench.network import network
 
@@ -65,8 +77,10 @@ BENCHMARKS: dict[str, Callable[[], list[Measurement]]] = {
     "program": _program,
     "change": _change,
     "connect": _connect,
+    "latency": _latency,
     "follow": _follow,
     "network": _network,
+    "api": _api,
 }
 
 
