@@ -164,7 +164,7 @@ class Machine:
         with entered(self.namespace):
             return subprocess.Popen(["nft", "monitor"], stdout=subprocess.PIPE, text=True)
 
-    def start_agent(self) -> subprocess.Popen[bytes]:
+    def start_agent(self, *options: str) -> subprocess.Popen[bytes]:
         config = self.folder / "kubeconfig"
         named: Document = {"server": f"http://127.0.0.1:{self.world.port}"}
         config.write_text(
@@ -177,15 +177,10 @@ class Machine:
                 }
             )
         )
-        program = (
-            "import asyncio, sys; from pathlib import Path\n"
-            "from fairlead.agents.node import Binding, NodeAgentConfig, main\n"
-            "asyncio.run(main(NodeAgentConfig(node='node-1', kubeconfig=Path(sys.argv[1]), healthz=Binding('', 10256), "
-            "metrics=Binding('127.0.0.1', 10249))))"
-        )
+        words = ["agent", "node", "--node-name", "node-1", "--kubeconfig", str(config), "--service-cidr", "", *options]
         with entered(self.namespace):
             agent = subprocess.Popen(
-                [sys.executable, "-c", program, str(config)], stderr=(self.folder / "log").open("ab")
+                [sys.executable, "-m", "fairlead", *words], stderr=(self.folder / "log").open("ab")
             )
         self.agents.append(agent)
         return agent

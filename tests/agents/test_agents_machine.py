@@ -13,7 +13,7 @@ from fairlead.drivers.kubeapi import Applied, Deleted, Replaced
 from fairlead.kube.core import Node, Service
 from fairlead.kube.discovery import EndpointHints, EndpointSlice, ForName
 from fairlead.kube.meta import ObjectMeta
-from fairlead.model import Frontend, FrontendKey
+from fairlead.model import Frontend, FrontendKey, Masquerade
 from fairlead.net import parse_prefix
 
 
@@ -104,6 +104,34 @@ def test_node_ports_follow_the_address_of_the_node() -> None:
     machine.round()
     objects.take_nodes(Applied(a_node("172.18.0.77")))
     assert shown(machine.round().changes) == {"172.18.0.2:30080": None, "172.18.0.77:30080": []}
+
+
+def test_with_masquerade_all_every_client_of_a_cluster_ip_is_masqueraded() -> None:
+    objects, _ = a_machine((a_service("web", "10.96.0.1"),), (a_slice("web-1", "web", "10.244.1.2"),))
+    for everybody, masquerade in ((False, Masquerade.UNLESS_LOCAL_POD), (True, Masquerade.ALWAYS)):
+        machine = NodeMachine(objects, masquerade_all=everybody)
+        machine.touch(("shop", "web"), None)
+        (frontend,) = machine.round().changes.values()
+        assert frontend is not None
+        assert frontend.masquerade is masquerade
+
+
+def test_source_ranges_are_looked_at_again_when_the_nodes_address_changes() -> None:
+    service = a_service("web", "10.96.0.1")
+    ranged = replace(service, spec=replace(service.spec, load_balancer_source_ranges=("172.18.0.0/16",)))
+    objects, machine = a_machine((ranged,))
+    machine.round()
+    objects.take_nodes(Applied(a_node("10.9.9.9")))
+    assert machine.round().services == {("shop", "web")}
+
+
+def test_an_older_state_of_an_object_is_no_news() -> None:
+    objects, machine = a_machine((a_service("web", "10.96.0.1"),))
+    newer, older = a_slice("web-1", "web", "10.244.1.3"), a_slice("web-1", "web", "10.244.1.2")
+    for version, piece in ((12, newer), (9, older)):
+        versioned = replace(piece, metadata=replace(piece.metadata, resource_version=str(version)))
+        objects.take_slices(Applied(objects.keep_slice(versioned)))
+    assert shown(machine.round().changes) == {"10.96.0.1:80": ["10.244.1.3"]}
 
 
 def test_a_frontend_claimed_twice_belongs_to_the_older_service_until_that_goes() -> None:

@@ -96,6 +96,22 @@ async def test_a_family_that_a_node_gets_later_is_programmed_then(machine: Machi
     await machine.wait_for_ruleset("table ip6 fairlead", there=True)
 
 
+async def test_node_ports_open_on_the_addresses_asked_for_and_never_on_loopback(machine: Machine) -> None:
+    for words in (
+        "link add left type veth peer name right",
+        "address add 192.0.2.1/24 dev left",
+        "address add 198.51.100.1/24 dev right",
+    ):
+        machine.run("ip", *words.split())
+    machine.start_agent("--nodeport-addresses", "192.0.2.0/24,127.0.0.0/8", "--masquerade-all")
+    await machine.wait_for({"10.244.1.2", "10.244.2.2"})
+    ruleset = machine.run("nft", "list", "ruleset").replace('"', "")
+    assert "192.0.2.1 . tcp . 30080 : goto external-2" in ruleset
+    assert "10.96.0.10 . tcp . 80 : goto external-2" in ruleset
+    for address in ("172.18.0.2", "127.0.0.1", "198.51.100.1"):
+        assert f"{address} . tcp" not in ruleset
+
+
 async def test_sigterm_leaves_the_rows_and_the_next_agent_applies_only_the_difference(machine: Machine) -> None:
     agent = machine.start_agent()
     await machine.wait_for({"10.244.1.2", "10.244.2.2"})

@@ -36,6 +36,13 @@ def agent(
     service_cidr: Annotated[
         str, typer.Option("--service-cidr", help="Where ClusterIPs come from, a,b for two families.")
     ] = "10.96.0.0/16",
+    masquerade_all: Annotated[
+        bool, typer.Option("--masquerade-all", help="Masquerade every client of a ClusterIP, local pods too.")
+    ] = False,
+    nodeport_addresses: Annotated[
+        str,
+        typer.Option(help="Where node ports open: primary, or prefixes a,b that hold addresses of this machine."),
+    ] = "primary",
     healthz_bind_address: Annotated[
         str, typer.Option(help="Where to answer /healthz and /livez; empty: nowhere.")
     ] = ":10256",
@@ -71,6 +78,10 @@ def agent(
         kubeconfig=_kubeconfig(kubeconfig),
         pod_prefixes=_prefixes(cluster_cidr, "--cluster-cidr") or _prefixes(",".join(pod_cidr or ()), "--pod-cidr"),
         service_prefixes=_prefixes(service_cidr, "--service-cidr"),
+        masquerade_all=masquerade_all,
+        node_port_prefixes=()
+        if nodeport_addresses == "primary"
+        else _prefixes(nodeport_addresses, "--nodeport-addresses"),
         healthz=_binding(healthz_bind_address, "--healthz-bind-address"),
         metrics=_binding(metrics_bind_address, "--metrics-bind-address"),
         host_settings=host_settings,

@@ -10,12 +10,13 @@ from collections.abc import Set as AbstractSet
 from typing import TypeAlias
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from fairlead.agents.node.objects import Key, ServiceObjects
 from fairlead.agents.node.staleness import Answerers
 from fairlead.compile.services import compile_service, udp_backends
 from fairlead.kube.core import Service
-from fairlead.model import Backend, Finding, Frontend, FrontendKey, Severity
+from fairlead.model import Backend, Finding, Frontend, FrontendKey, Masquerade, Severity
 from fairlead.net import Family, Port
 
 Changes: TypeAlias = dict[FrontendKey, Frontend | None]
@@ -34,8 +35,9 @@ class Round(Struct, frozen=True):
 class NodeMachine:
     """The state of one node's service proxy for one family."""
 
-    def __init__(self, objects: ServiceObjects, family: Family = Family.IPV4) -> None:
+    def __init__(self, objects: ServiceObjects, family: Family = Family.IPV4, *, masquerade_all: bool = False) -> None:
         self._objects = objects
+        self._masquerade_all = masquerade_all
         self._family = family
         self._compiled: dict[Key, tuple[Frontend, ...]] = {}
         self._claims: dict[FrontendKey, dict[Key, Frontend]] = {}
@@ -115,6 +117,8 @@ class NodeMachine:
         if service is not None and key not in self._withheld:
             slices = self._objects.slices_of(key)
             frontends, findings = compile_service(service, slices, self._objects.facts, self._family)
+            if self._masquerade_all:
+                frontends = tuple(map(_masqueraded, frontends))
             if any(port.protocol == "UDP" for port in service.spec.ports):
                 self._note_udp(service, udp_backends(service, slices, frontends, self._family))
         for old in self._compiled.pop(key, ()):
@@ -156,4 +160,12 @@ class NodeMachine:
 
 
 def _depends_on_node(service: Service) -> bool:
-    return any(port.node_port for port in service.spec.ports)
+    """Node ports open on the node's addresses, and source ranges that hold the node hold its own clients."""
+    return bool(service.spec.load_balancer_source_ranges) or any(port.node_port for port in service.spec.ports)
+
+
+def _masqueraded(frontend: Frontend) -> Frontend:
+    """The frontend with every client of a ClusterIP masqueraded, as kube-proxy's masqueradeAll asks."""
+    if frontend.masquerade is not Masquerade.UNLESS_LOCAL_POD:
+        return frontend
+    return replace(frontend, masquerade=Masquerade.ALWAYS)

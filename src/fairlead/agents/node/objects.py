@@ -4,6 +4,7 @@ Comes in: changes. Goes out: objects by key, and to every listener the keys that
 of both address families. Refuses to know what any of it means.
 """
 
+from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 from msgspec import Struct, field
@@ -65,7 +66,9 @@ class Listener(Protocol):
 class ServiceObjects:
     """The Services, slices and own Node as last heard of."""
 
-    def __init__(self, node: str) -> None:
+    def __init__(self, node: str, opens_on: Callable[[Node], tuple[Address, ...]] | None = None) -> None:
+        """`opens_on` says on which addresses node ports open; by default on the Node's first of each family."""
+        self._opens_on = opens_on or primary_addresses
         self.facts = NodeFacts(node, ())
         self.pod_prefixes: tuple[Prefix, ...] = ()
         """Where the addresses of the node's pods come from, as the Node object says; empty until it does."""
@@ -189,11 +192,8 @@ class ServiceObjects:
         if node is None:
             return
         self.pod_prefixes = tuple(map(parse_prefix, node.spec.pod_cidrs)) or self.pod_prefixes
-        primary: dict[Family, Address] = {}
-        for address in (parse_address(a.address) for a in node.status.addresses if a.type == "InternalIP"):
-            primary.setdefault(address.family, address)
         zone = node.metadata.labels.get(ZONE_LABEL, "")
-        facts = NodeFacts(self.facts.name, tuple(primary.values()), zone)
+        facts = NodeFacts(self.facts.name, self._opens_on(node), zone)
         if facts != self.facts:
             if zone != self.facts.zone:
                 for key in self.services:
@@ -239,6 +239,14 @@ class ServiceObjects:
         if not pieces:
             del self._slices_of[service]
         self._touch(service, old.family)
+
+
+def primary_addresses(node: Node) -> tuple[Address, ...]:
+    """The first internal address of each family, as a Node says."""
+    primary: dict[Family, Address] = {}
+    for address in (parse_address(a.address) for a in node.status.addresses if a.type == "InternalIP"):
+        primary.setdefault(address.family, address)
+    return tuple(primary.values())
 
 
 def keep_service(service: Service) -> Service:

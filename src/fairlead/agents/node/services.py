@@ -32,6 +32,7 @@ class ServiceSettings(Struct, frozen=True, kw_only=True):
 
     pod_prefixes: tuple[Prefix, ...] = ()
     service_prefixes: tuple[Prefix, ...] = ()
+    masquerade_all: bool = False
 
 
 class ServiceTable:
@@ -54,7 +55,7 @@ class ServiceTable:
         self._udp = Answerers()
         self._rows: ServiceRows | None = None
         self._local: tuple[Prefix, ...] = ()
-        self.machine = NodeMachine(objects, family)
+        self.machine = NodeMachine(objects, family, masquerade_all=settings.masquerade_all)
         self.label = f"services-{family.value.lower()}"
         self.ip_family: Family | None = family
         self.family = TableFamily.of(family)
