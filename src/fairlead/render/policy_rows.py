@@ -26,6 +26,7 @@ from fairlead.nft.transactions import (
     DeleteChain,
     DeleteElements,
     DeleteSet,
+    FlushSet,
     ReplaceElements,
     Transaction,
 )
@@ -261,12 +262,12 @@ class PolicyRows:
 
     def _turn(self) -> Iterable[Command]:
         """Begin a new generation: what was judged before is judged again."""
-        old, self._generation = self._generation, (self._generation + 1) % _GENERATIONS
+        self._generation = (self._generation + 1) % _GENERATIONS
         judged, mark = self._sets.judged, host(self._generation)
         return (
+            FlushSet(judged.name),
             AddElements(judged, [Element(mark)]),
             ReplaceElements(self._sets.stamp, [Element(_NFPROTOS[self.family], mark)]),
-            DeleteElements(judged, [Element(host(old))]),
         )
 
 

@@ -23,6 +23,9 @@ from fairlead.agents.node.hostsettings import apply_host_settings
 from fairlead.agents.node.lines import log
 from fairlead.agents.node.objects import ServiceObjects
 from fairlead.agents.node.pages import Binding, keep_serving
+from fairlead.agents.node.policies import PolicyPart
+from fairlead.agents.node.policy_gate import serve_gate
+from fairlead.agents.node.policy_objects import PolicyObjects
 from fairlead.agents.node.services import ServicePart, ServiceSettings
 from fairlead.agents.node.tables import Feed, Part
 from fairlead.agents.node.upkeep import Upkeep
@@ -32,6 +35,7 @@ from fairlead.drivers.kubeapi import ApiError, Change, HttpTransport, KubeClient
 from fairlead.drivers.netlink.monitor import RulesetMonitor
 from fairlead.drivers.netlink.nftables import NftSocket, open_nft_socket
 from fairlead.net import Prefix
+from fairlead.render.policy_chains import PolicySettings
 
 
 class NodeAgentConfig(Struct, frozen=True, kw_only=True):
@@ -47,6 +51,10 @@ class NodeAgentConfig(Struct, frozen=True, kw_only=True):
     service_prefixes: tuple[Prefix, ...] = ()
     healthz: Binding | None = None
     metrics: Binding | None = None
+    policies: PolicySettings | None = PolicySettings()
+    """How network policies are enforced, None for not at all: then another agent does."""
+    policy_gate: Path | None = None
+    """The socket at which who starts pods waits until they are isolated."""
     host_settings: bool = True
     """Whether to make the kernel settings that kube-proxy makes."""
 
@@ -85,6 +93,11 @@ class NodeAgent:
         self._checks = HealthChecks(objects, lambda: self._account.health.healthy(time.time()), tell, config.node)
         settings = ServiceSettings(pod_prefixes=config.pod_prefixes, service_prefixes=config.service_prefixes)
         self._parts: Sequence[Part] = (ServicePart(objects, settings, FlowCleaning(self._account.counts).forget),)
+        self._policies: PolicyPart | None = None
+        if config.policies is not None:
+            first = int(time.time())  # no table in this kernel was ever at this generation
+            self._policies = PolicyPart(PolicyObjects(config.node), config.policies, first)
+            self._parts = (*self._parts, self._policies)
         self._tables = tuple(table for part in self._parts for table in part.tables())
         self._upkeeps = [Upkeep(table, nft, self._account) for table in self._tables]
 
@@ -93,12 +106,14 @@ class NodeAgent:
         async with asyncio.TaskGroup() as tasks:
             for feed, takers in _shared([feed for part in self._parts for feed in part.feeds()]):
                 changes = self._client.reflect_kept(
-                    feed.cls, feed.keep, labels=feed.labels, fields=feed.fields, told=_tell
+                    feed.cls, feed.keep, labels=feed.labels, fields=feed.fields, told=self._teller(feed)
                 )
                 tasks.create_task(self._follow(changes, takers))
             tasks.create_task(self._program())
             tasks.create_task(self._events.run())
             tasks.create_task(self._checks.run())
+            if self._policies is not None and self._config.policy_gate is not None:
+                tasks.create_task(serve_gate(self._config.policy_gate, self._policies, self._news.set))
             for what, binding, pages in (
                 ("health", self._config.healthz, self._account.health_page),
                 ("metrics", self._config.metrics, self._account.metrics_page),
@@ -106,6 +121,18 @@ class NodeAgent:
                 if binding is not None:
                     tasks.create_task(keep_serving(what, binding, pages))
             self._listen()
+
+    def _teller(self, feed: Feed[Any, Any]) -> Callable[[ApiError], None]:
+        """Who hears of a feed's trouble; that the API server does not know the kind is none where that was expected."""
+
+        def tell(error: ApiError) -> None:
+            if feed.absent is not None and error.status == 404:
+                feed.absent()
+                self._news.set()
+            else:
+                log(event="waiting", error=str(error))
+
+        return tell
 
     async def _follow(self, changes: AsyncIterable[Change[Any]], takers: list[Callable[[Change[Any]], None]]) -> None:
         async for change in changes:
@@ -177,7 +204,3 @@ def _shown(config: NodeAgentConfig) -> bytes:
         "serviceCIDRs": [str(prefix) for prefix in config.service_prefixes],
     }
     return msgspec.json.encode({"kubeproxy.config.k8s.io": shown})
-
-
-def _tell(error: ApiError) -> None:
-    log(event="waiting", error=str(error))

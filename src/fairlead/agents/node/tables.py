@@ -43,6 +43,8 @@ K = TypeVar("K")
 class Feed(Struct, Generic[T, K], frozen=True):
     """Objects to follow, what is kept of each, and who takes the changes; `labels` and `fields` are selectors.
 
+    `absent` is told, again and again, that the API server knows no such kind.
+
     `keep` is called with one object at a time, so that a long list never is in memory whole; it must be quick and pure.
     """
 
@@ -51,6 +53,7 @@ class Feed(Struct, Generic[T, K], frozen=True):
     take: Callable[[Change[K]], None]
     labels: str = ""
     fields: str = ""
+    absent: Callable[[], None] | None = None
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
