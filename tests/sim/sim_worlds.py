@@ -34,7 +34,7 @@ from fairlead.nft.evaluate import Packet
 from fairlead.sim.world import World
 
 ZONES = {1: "a", 2: "b", 3: ""}
-RANGES = ("198.51.100.0/24", " 10.244.0.0/16 ", "172.18.0.2/32", "10.244.2.2/31", "0.0.0.0/0", "fd00::/8")
+RANGES = ("198.51.100.0/24", " 10.244.0.0/16 ", "172.18.0.2/32", "10.244.2.2/31", "0.0.0.0/0", "not-a-range")
 NODES = tuple(
     Node(
         metadata=ObjectMeta(name=f"node-{number}", labels={ZONE_LABEL: ZONES[number]} if ZONES[number] else {}),

@@ -79,7 +79,7 @@ def test_affinity_is_told_with_its_field_and_its_time() -> None:
         "(spec.sessionAffinity)"
     )
     text = tell_trace(answer)
-    assert "update @affinity/shop/sticky/tcp/80 { ip saddr timeout 1m : meta priority }" in text
+    assert "from Service shop/sticky spec.sessionAffinity" in text
     assert remark in text
 
 

@@ -2,9 +2,10 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sim_families import six_address, six_key, six_object, six_world
 from sim_worlds import NODES, SOURCES, keys, packet_to, worlds
 
-from fairlead.net import parse_address
+from fairlead.net import Family, parse_address
 from fairlead.nft.evaluate import Entry
 from fairlead.sim.frontends import judge_connection
 from fairlead.sim.nodes import NodeRules
@@ -27,6 +28,24 @@ def test_the_model_and_the_rows_give_every_flow_the_same_verdict(world: World, d
                 str(source),
                 key,
             )
+
+
+@settings(max_examples=40, deadline=None)
+@given(world=worlds())
+def test_the_other_family_has_the_same_verdicts(world: World) -> None:
+    four, six = NodeRules(world, NODES[0]), NodeRules(six_world(world), six_object(NODES[0]), Family.IPV6)
+    own = set(four.addresses)
+    for source in map(parse_address, SOURCES):
+        entry = Entry.SENT if source in own else Entry.ARRIVES
+        for key in keys(world, NODES[0]):
+            turned, caller = six_key(key), six_address(source)
+            packet = packet_to(turned, caller)
+            found = read_passages(packet, tuple(six.walk_services(packet, entry)))
+            assert found == judge_connection(six.services.model, caller, turned), (str(caller), turned)
+            before = judge_connection(four.services.model, source, key)
+            backends = {(six_address(each.address), each.port, masked) for each, masked in before.backends}
+            assert {(each.address, each.port, masked) for each, masked in found.backends} == backends
+            assert found.refusal is before.refusal
 
 
 @settings(max_examples=30, deadline=None)

@@ -202,11 +202,11 @@ class Closed:
         self.contents = TableContents(TableFamily.IP, "policies", {"judge": ChainContents(chain, [rule])})
         self.sets: Sequence[AnySet] = ()
 
-    def origin(self, step: Step) -> Origin | None:
+    def origin(self, packet: Packet, step: Step) -> Origin | None:
         return Origin("NetworkPolicy", "shop", "closed", f"spec.ingress[{step.number}]")
 
     def refusal(self, packet: Packet, step: Step) -> Reason:
-        return Reason(f"no policy lets {packet.source} in", self.origin(step))
+        return Reason(f"no policy lets {packet.source} in", self.origin(packet, step))
 
 
 def test_further_tables_are_walked_after_services_have_chosen_and_say_why(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,9 +44,9 @@ class NodeRules:
         """Yield the packet's way through the service table alone."""
         return evaluate_every_draw(self.services.contents, packet, entry, self._around)
 
-    def explain(self, passage: Passage) -> tuple[RuleStep, ...]:
-        """Return the rules that applied, each with what it was made of."""
-        return tuple(self._explain(step) for step in passage.steps if step.matched)
+    def explain(self, packet: Packet, passage: Passage) -> tuple[RuleStep, ...]:
+        """Return the rules that applied to a packet, as it came to the node, each with what it was made of."""
+        return tuple(self._explain(packet, step) for step in passage.steps if step.matched)
 
     def refusal(self, packet: Packet, passage: Passage) -> Reason:
         """Why a packet, as it came to the node, was dropped or rejected on this passage."""
@@ -55,13 +55,13 @@ class NodeRules:
             return Reason("the policy of a base chain")
         return self._by_name[step.table].refusal(packet, step)
 
-    def _explain(self, step: Step) -> RuleStep:
+    def _explain(self, packet: Packet, step: Step) -> RuleStep:
         table = self._by_name[step.table]
         sets = {each.name: each for each in table.sets}
         rows = tuple(f"{each.set}: {_spell_row(sets[each.set], each)}" for each in step.looked)
         verdict = str(step.verdict) if step.verdict else "continue"
         rule = spell_rule(step.rule, sets)
-        return RuleStep(step.hook.name.lower(), step.chain, rule, rows, verdict, table.origin(step), step.table)
+        return RuleStep(step.hook.name.lower(), step.chain, rule, rows, verdict, table.origin(packet, step), step.table)
 
 
 def _spell_row(target: AnySet, looked: Looked) -> str:

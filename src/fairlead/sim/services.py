@@ -17,7 +17,6 @@ from fairlead.nft.evaluate import Looked, Packet, Step
 from fairlead.nft.expressions import Dynset
 from fairlead.nft.objects import AnySet
 from fairlead.nft.tables import TableContents
-from fairlead.render.service_affinity import clients_name
 from fairlead.render.service_bytes import pack_frontend
 from fairlead.render.services import ServiceRows
 from fairlead.sim.frontends import NodeModel
@@ -48,11 +47,7 @@ class ServiceTable:
         rows.replace(frontends)
         self.contents: TableContents = rows.desired()
         self.sets: Sequence[AnySet] = rows.sets
-        self._kept = {
-            clients_name(frontend.affinity.port): frontend.origin
-            for frontend in frontends.values()
-            if frontend.affinity is not None
-        }
+        self._states = {name for name, held in self.contents.sets.items() if held.shape.is_state}
         self._origins = {key.address.packed: frontend.origin for key, frontend in frontends.items()}
         self._origins |= {pack_frontend(key): frontend.origin for key, frontend in frontends.items()}
         self._key_length = family.size + _AFTER_ADDRESS
@@ -65,14 +60,12 @@ class ServiceTable:
             return None
         return self.model.frontends.get(FrontendKey(packet.destination, protocol, packet.destination_port))
 
-    def origin(self, step: Step) -> Origin | None:
-        """The field a row was made of, or by which a rule came to be."""
-        named = {looked.set for looked in step.looked} | {
-            each.set for each in step.rule.expressions if isinstance(each, Dynset)
-        }
-        kept = next((self._kept[name] for name in named if name in self._kept), None)
-        if kept is not None:
-            return replace(kept, field="spec.sessionAffinity")
+    def origin(self, packet: Packet, step: Step) -> Origin | None:
+        """The field a row was made of; what remembers clients is there for the affinity of the frontend dialled."""
+        frontend = self.frontend(packet)
+        remembers = any(isinstance(each, Dynset) for each in step.rule.expressions)
+        if frontend is not None and (remembers or any(looked.set in self._states for looked in step.looked)):
+            return replace(frontend.origin, field="spec.sessionAffinity")
         return next((origin for looked in step.looked if (origin := self._origin(looked))), None)
 
     def _origin(self, looked: Looked) -> Origin | None:

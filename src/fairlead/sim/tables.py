@@ -36,8 +36,8 @@ class NodeTable(Protocol):
         """The definitions of the table's sets, by which rules and rows are spelt."""
         ...
 
-    def origin(self, step: Step) -> Origin | None:
-        """The object field that a rule which applied, or the row it found, was made of."""
+    def origin(self, packet: Packet, step: Step) -> Origin | None:
+        """The object field that a rule which applied, or the row it found, was made of; `packet` is as it came."""
         ...
 
     def refusal(self, packet: Packet, step: Step) -> Reason:

@@ -106,7 +106,7 @@ class _Tracer:
             yield from self._after_rules(rules, way, passage)
 
     def _after_rules(self, rules: NodeRules, way: _Way, passage: Passage) -> Iterator[End]:
-        place, steps = f"node/{rules.name}", rules.explain(passage)
+        place, steps = f"node/{rules.name}", rules.explain(way.packet, passage)
         if passage.ending is not Ending.ACCEPT:
             hop = Hop(place, _spell(way.packet), steps, passage.ending.value)
             yield self._refused(rules, replace(way, hops=(*way.hops, hop)), passage)
