@@ -22,9 +22,11 @@ from fairlead.kube.core import (
     ServiceAccount,
 )
 from fairlead.kube.discovery import EndpointSlice, EndpointSliceOutline
+from fairlead.kube.disruption import PodDisruptionBudget
 from fairlead.kube.meta import KubeObject
 from fairlead.kube.networking import Ingress, IngressClass, NetworkPolicy
 from fairlead.kube.outlines import PodOutline
+from fairlead.kube.storage import PersistentVolume, PersistentVolumeClaim, StorageClass
 
 
 class Resource(Struct, frozen=True):
@@ -77,6 +79,10 @@ RESOURCES: dict[type[KubeObject], Resource] = {
     ControllerRevision: Resource("apps", "v1", "ControllerRevision", "controllerrevisions", True),
     Job: Resource("batch", "v1", "Job", "jobs", True),
     CronJob: Resource("batch", "v1", "CronJob", "cronjobs", True),
+    PodDisruptionBudget: Resource("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", True),
+    PersistentVolumeClaim: Resource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", True),
+    PersistentVolume: Resource("", "v1", "PersistentVolume", "persistentvolumes", False),
+    StorageClass: Resource("storage.k8s.io", "v1", "StorageClass", "storageclasses", False),
     Lease: Resource("coordination.k8s.io", "v1", "Lease", "leases", True),
     EndpointSlice: Resource("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", True),
     EndpointSliceOutline: Resource("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", True),

@@ -2,7 +2,7 @@
 
 In: an engine, and where it is reached from inside the cluster. Out: the four namespaces, and the Service
 `kubernetes` with its Endpoints and EndpointSlice, created where missing and led to the present address where they
-are there; the roles of RBAC. Service accounts and root certificates are the controllers'.
+are there; the roles of RBAC; the default class of volumes. Service accounts and root certificates are the controllers'.
 """
 
 from fairlead.cluster.apiserver.access.bootstrap import first_cluster_role_bindings, first_cluster_roles
@@ -10,6 +10,12 @@ from fairlead.cluster.apiserver.access.roles import GROUP
 from fairlead.cluster.apiserver.engine import ApiServer
 from fairlead.cluster.apiserver.paths import Target
 from fairlead.kube.documents import Document, text_at
+
+_STANDARD: Document = {
+    "metadata": {"annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+    "provisioner": "fairlead.dev/folder",
+}
+"""The class of volumes that are folders of this machine."""
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
@@ -59,6 +65,7 @@ async def create_first_objects(
         for document in documents:
             name = text_at(document, "metadata", "name")
             _ensure(server, Target(group=GROUP, version="v1", plural=kind, name=name), document)
+    _ensure(server, Target(group="storage.k8s.io", version="v1", plural="storageclasses", name="standard"), _STANDARD)
     await server.settle()
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from fairlead.cluster.apiserver.calls import Call, decode_object
 from fairlead.cluster.apiserver.deleting import delete_stored, options_of
+from fairlead.cluster.apiserver.evictions import note_eviction
 from fairlead.cluster.apiserver.kinds.errors import invalid, required
 from fairlead.cluster.apiserver.patches import apply_patch, merge
 from fairlead.cluster.apiserver.reading import get
@@ -129,11 +130,12 @@ def _set_scheduled(document: Document, now: str) -> None:
 
 
 def evict(call: Call, writer: Writer, clock: Clock) -> bytes:
-    """Delete a pod by way of an Eviction; no disruption budgets are known."""
+    """Delete a pod by way of an Eviction, if its disruption budget allows it now."""
     body = decode_object(call.body, call.headers.get("content-type", ""))
     if text_at(body, "metadata", "name") not in ("", call.target.name):
         raise bad_request("name in URL does not match name in Eviction object")
     stored = get(call, writer.store)
+    note_eviction(stored.document(), writer, dry_run=call.dry_run)
     delete_stored(call.kind, stored, options_of(mapping_at(body, "deleteOptions"), call), writer, clock)
     return _encoded(_CREATED)
 

@@ -7,6 +7,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from fairlead.cluster.controllers.budget_loop import BudgetLoop
+from fairlead.cluster.controllers.claim_loop import ClaimLoop
 from fairlead.cluster.controllers.cronjob_loop import CronJobLoop
 from fairlead.cluster.controllers.daemonset_loop import DaemonSetLoop
 from fairlead.cluster.controllers.deployment_loop import DeploymentLoop
@@ -30,7 +32,9 @@ from fairlead.kube.batch import CronJob, Job
 from fairlead.kube.coordination import Lease
 from fairlead.kube.core import ConfigMap, Endpoints, Node, Pod, Secret, Service, ServiceAccount
 from fairlead.kube.discovery import EndpointSlice
+from fairlead.kube.disruption import PodDisruptionBudget
 from fairlead.kube.networking import Ingress, NetworkPolicy
+from fairlead.kube.storage import PersistentVolume, PersistentVolumeClaim
 
 WORKERS = 4
 """Keys of one controller worked on side by side."""
@@ -55,6 +59,9 @@ async def main(client: KubeClient, clock: Callable[[], float] = time.time, *, ro
     performer.show(ControllerRevision, world.revisions)
     performer.show(Job, world.jobs)
     performer.show(CronJob, world.cron_jobs)
+    performer.show(PodDisruptionBudget, world.budgets)
+    performer.show(PersistentVolumeClaim, world.claims)
+    performer.show(PersistentVolume, world.volumes)
     specs = Specs(client)
     loops = (
         SliceLoop(world, performer).loop,
@@ -65,6 +72,8 @@ async def main(client: KubeClient, clock: Callable[[], float] = time.time, *, ro
         StatefulSetLoop(world, performer, specs, clock).loop,
         JobLoop(world, performer, specs, clock).loop,
         CronJobLoop(world, performer, specs, clock).loop,
+        BudgetLoop(world, performer, clock).loop,
+        ClaimLoop(world, performer).loop,
         NodeLoop(world, performer, clock).loop,
         EndpointsLoop(world, performer).loop,
         ProvisionLoop(world, performer, root_ca).loop,
@@ -95,6 +104,8 @@ def _garbage(world: World, client: KubeClient, performer: Performer) -> GarbageC
     collector.watch(ControllerRevision, world.revisions)
     collector.watch(Job, world.jobs)
     collector.watch(CronJob, world.cron_jobs)
+    collector.watch(PodDisruptionBudget, world.budgets)
+    collector.watch(PersistentVolumeClaim, world.claims)
     collector.watch(Node, world.nodes)
     collector.watch(Lease, world.leases)
     collector.watch(ConfigMap, world.config_maps)

@@ -10,13 +10,22 @@ from fairlead.cluster.controllers.ownership import claim
 from fairlead.cluster.controllers.performer import Performer
 from fairlead.cluster.controllers.queue import WorkQueue
 from fairlead.cluster.controllers.specs import Specs
-from fairlead.cluster.controllers.statefulsets import StatefulView, number_of, owner_of, reconcile, tell
+from fairlead.cluster.controllers.statefulsets import (
+    StatefulView,
+    claims_of,
+    number_of,
+    owner_of,
+    reconcile,
+    tell,
+    unneeded_claims,
+)
 from fairlead.cluster.controllers.world import World
 from fairlead.drivers.kubeapi import ApiError
 from fairlead.kube.apps import ControllerRevision, StatefulSet
 from fairlead.kube.core import Pod
-from fairlead.kube.documents import mapping_at, text_at
+from fairlead.kube.documents import Document, mapping_at, text_at
 from fairlead.kube.selectors import selector_matcher
+from fairlead.kube.storage import PersistentVolumeClaim
 
 
 class StatefulSetLoop:
@@ -90,10 +99,24 @@ class StatefulSetLoop:
             now=self._clock(),
         )
         again: float | None = None
-        for action in reconcile(view):
+        claims = [claim for claim in self._world.claims if claim.metadata.namespace == key[0]]
+        for action in (*reconcile(view), *unneeded_claims(view, claims)):
+            if isinstance(action, Create) and action.kind is Pod:
+                await self._make_claims(stateful_set, spec, text_at(action.document, "metadata", "name"))
             wait = await self._perform(stateful_set, action)
             again = wait if again is None else again
         return again
+
+    async def _make_claims(self, stateful_set: StatefulSet, spec: Document, pod: str) -> None:
+        """Make the claims a pod lacks, before the pod."""
+        for document in claims_of(stateful_set, spec, pod):
+            name = text_at(document, "metadata", "name")
+            if self._world.claims.get(stateful_set.metadata.namespace, name) is None:
+                try:
+                    await self._performer.perform((Create(kind=PersistentVolumeClaim, document=document),))
+                except ApiError as error:
+                    if error.reason != "AlreadyExists":
+                        raise
 
     async def _perform(self, stateful_set: StatefulSet, action: Action) -> float | None:
         """Carry out one step and tell of it, also where it is refused."""

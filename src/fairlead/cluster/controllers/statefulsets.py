@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from fairlead.cluster.controllers.actions import About, Action, Again, Create, Patch, Tell
+from fairlead.cluster.controllers.actions import About, Action, Again, Create, Delete, Patch, Tell
 from fairlead.cluster.controllers.histories import outdated
 from fairlead.cluster.controllers.ownership import Owner
 from fairlead.cluster.controllers.pods import is_finished, is_ready, seconds_until_available
@@ -19,6 +19,7 @@ from fairlead.cluster.controllers.templates import make_pod, with_labels
 from fairlead.kube.apps import ControllerRevision, StatefulSet
 from fairlead.kube.core import Pod
 from fairlead.kube.documents import Document, Json, items_at, mapping_at, text_at
+from fairlead.kube.storage import PersistentVolumeClaim
 
 REVISION_LABEL = "controller-revision-hash"
 POD_NAME_LABEL = "statefulset.kubernetes.io/pod-name"
@@ -171,6 +172,50 @@ class _Round:
             kept = [each for each in items_at(spec, "volumes") if text_at(each, "name") not in own]
             spec["volumes"] = [*kept, *claims]
         return {**pod, "metadata": metadata, "spec": {key: value for key, value in spec.items() if value is not None}}
+
+
+def claims_of(stateful_set: StatefulSet, spec: Document, pod: str) -> list[Document]:
+    """The claims a pod needs by the claim templates; they outlive it, and the set too unless it says otherwise."""
+    meta, retention = stateful_set.metadata, stateful_set.spec.persistent_volume_claim_retention_policy
+    owners: list[Json] = []
+    if retention is not None and retention.when_deleted == "Delete":
+        owners.append({**owner_of(stateful_set).reference(), "blockOwnerDeletion": False})
+    labels = dict(stateful_set.spec.selector.match_labels)
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {
+                **mapping_at(each, "metadata"),
+                "name": claim_name(text_at(each, "metadata", "name"), pod),
+                "namespace": meta.namespace,
+                "labels": {**mapping_at(each, "metadata", "labels"), **labels},
+                "ownerReferences": owners,
+            },
+            "spec": mapping_at(each, "spec"),
+        }
+        for each in items_at(spec, "volumeClaimTemplates")
+    ]
+
+
+def unneeded_claims(view: StatefulView, claims: Iterable[PersistentVolumeClaim]) -> list[Delete]:
+    """The claims of numbers that were scaled away, where the set says that they go too."""
+    spec = view.stateful_set.spec
+    retention = spec.persistent_volume_claim_retention_policy
+    if retention is None or retention.when_scaled != "Delete" or view.stateful_set.metadata.deletion_timestamp:
+        return []
+    start, size = spec.ordinals.start if spec.ordinals else 0, 1 if spec.replicas is None else spec.replicas
+    present = {pod.metadata.name for pod in view.pods}
+    present |= {f"{view.stateful_set.metadata.name}-{number}" for number in range(start, start + size)}
+    templates = [text_at(each, "metadata", "name") for each in items_at(view.spec, "volumeClaimTemplates")]
+    found: list[Delete] = []
+    for claim in claims:
+        meta = claim.metadata
+        pods = [meta.name.removeprefix(f"{name}-") for name in templates if meta.name.startswith(f"{name}-")]
+        mine = [pod for pod in pods if number_of(view.stateful_set, pod) is not None]
+        if mine and mine[0] not in present and meta.deletion_timestamp is None:
+            found.append(Delete(kind=PersistentVolumeClaim, namespace=meta.namespace, name=meta.name, uid=meta.uid))
+    return found
 
 
 def claim_name(template: str, pod: str) -> str:

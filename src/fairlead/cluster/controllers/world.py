@@ -14,8 +14,10 @@ from fairlead.kube.batch import CronJob, Job
 from fairlead.kube.coordination import Lease
 from fairlead.kube.core import ConfigMap, Endpoints, Namespace, Node, Pod, Secret, Service, ServiceAccount
 from fairlead.kube.discovery import EndpointSlice
+from fairlead.kube.disruption import PodDisruptionBudget
 from fairlead.kube.meta import KubeObject
 from fairlead.kube.networking import Ingress, NetworkPolicy
+from fairlead.kube.storage import PersistentVolume, PersistentVolumeClaim, StorageClass
 
 T = TypeVar("T", bound=KubeObject)
 
@@ -44,6 +46,10 @@ class World:
         self.revisions = Store[ControllerRevision]()
         self.jobs = Store[Job]()
         self.cron_jobs = Store[CronJob]()
+        self.budgets = Store[PodDisruptionBudget]()
+        self.claims = Store[PersistentVolumeClaim]()
+        self.volumes = Store[PersistentVolume]()
+        self.storage_classes = Store[StorageClass]()
         self.service_accounts = Store[ServiceAccount]()
         self.config_maps = Store[ConfigMap]()
         self.secrets = Store[Secret]()
@@ -80,6 +86,10 @@ class World:
             _follow(client, ControllerRevision, self.revisions),
             _follow(client, Job, self.jobs),
             _follow(client, CronJob, self.cron_jobs),
+            _follow(client, PodDisruptionBudget, self.budgets),
+            _follow(client, PersistentVolumeClaim, self.claims),
+            _follow(client, PersistentVolume, self.volumes),
+            _follow(client, StorageClass, self.storage_classes),
             _follow(client, ServiceAccount, self.service_accounts),
             _follow(client, ConfigMap, self.config_maps),
             _follow(client, Secret, self.secrets),
@@ -93,7 +103,7 @@ class World:
             *(self.namespaces, self.nodes, self.leases, self.pods, self.services, self.slices, self.endpoints),
             *(self.deployments, self.replica_sets, self.daemon_sets, self.service_accounts, self.config_maps),
             *(self.secrets, self.ingresses, self.policies, self.stateful_sets, self.revisions, self.jobs),
-            self.cron_jobs,
+            *(self.cron_jobs, self.budgets, self.claims, self.volumes, self.storage_classes),
         )
         await asyncio.gather(*(store.synced.wait() for store in stores))
 

@@ -11,6 +11,7 @@ from fairlead.cluster.apiserver.kinds.defaults import basics, networking, pods, 
 from fairlead.cluster.apiserver.kinds.ending import pod_grace_seconds
 from fairlead.cluster.apiserver.kinds.quality import quality_of_service
 from fairlead.cluster.apiserver.kinds.spec import KindSpec, ListDocuments, Subresource
+from fairlead.cluster.apiserver.kinds.storage import STORAGE
 from fairlead.cluster.apiserver.kinds.validation import basics as basics_rules
 from fairlead.cluster.apiserver.kinds.validation import endpoints as endpoint_rules
 from fairlead.cluster.apiserver.kinds.validation import networking as network_rules
@@ -341,6 +342,7 @@ KINDS: tuple[KindSpec, ...] = (
     REPLICA_SET,
     DAEMON_SET,
     *WORK,
+    *STORAGE,
     ENDPOINT_SLICE,
     LEASE,
     INGRESS_CLASS,

@@ -6,6 +6,7 @@ k8s.io/kubernetes/pkg/apis/apps/validation/validation.go.
 
 import re
 
+from fairlead.cluster.apiserver.kinds.editing import children
 from fairlead.cluster.apiserver.kinds.errors import forbidden, invalid, required, unsupported
 from fairlead.cluster.apiserver.kinds.validation import texts
 from fairlead.cluster.apiserver.kinds.validation.fields import (
@@ -18,6 +19,7 @@ from fairlead.cluster.apiserver.kinds.validation.fields import (
     selector,
 )
 from fairlead.cluster.apiserver.kinds.validation.pods import pod_spec
+from fairlead.cluster.apiserver.kinds.validation.storage import claim_spec_rules
 from fairlead.kube.documents import Document, Json, mapping_at, number_at, strings_at, text_at
 from fairlead.kube.meta import LabelSelector, LabelSelectorRequirement
 from fairlead.kube.selectors import selector_matcher
@@ -86,7 +88,18 @@ def stateful_set_rules(stateful_set: Document) -> Found:
         retention = mapping_at(spec, "persistentVolumeClaimRetentionPolicy")
         yield from one_of(path, text_at(retention, field), ("Retain", "Delete"))
     yield from not_negative(mapping_at(spec, "ordinals"), "spec.ordinals", "start")
-    yield from _selector_and_template(spec, "statefulset")
+    for index, claim in enumerate(children(spec, "volumeClaimTemplates")):
+        yield from claim_spec_rules(mapping_at(claim, "spec"), f"spec.volumeClaimTemplates[{index}].spec")
+    yield from _selector_and_template({**spec, "template": _with_claims(spec)}, "statefulset")
+
+
+def _with_claims(spec: Document) -> Document:
+    """The template with the volumes that claims will fill, which its containers may mount."""
+    template, pod = mapping_at(spec, "template"), mapping_at(spec, "template", "spec")
+    names = [text_at(each, "metadata", "name") for each in children(spec, "volumeClaimTemplates")]
+    filled: list[Json] = [{"name": name, "emptyDir": {}} for name in names]
+    own = [each for each in children(pod, "volumes") if text_at(each, "name") not in names]
+    return {**template, "spec": {**pod, "volumes": [*own, *filled]}}
 
 
 _CHANGEABLE = (
