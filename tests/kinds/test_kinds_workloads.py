@@ -139,6 +139,8 @@ def test_a_pod_is_filled_in() -> None:
     )
     assert wrong == []
     assert stored["status"] == {"phase": "Pending", "qosClass": "BestEffort"}
+    assert [each["name"] for each in stored["spec"].pop("volumes")] == ["kube-api-access-bbbbb"]
+    assert [each["name"] for each in stored["spec"]["containers"][0].pop("volumeMounts")] == ["kube-api-access-bbbbb"]
     assert stored["spec"] == {
         "containers": [
             {
@@ -212,7 +214,8 @@ def test_the_quality_of_service_follows_from_requests_and_limits(resources: Any,
 def test_a_pod_may_get_another_image_and_nothing_else() -> None:
     old = created(made("Pod", pod(container())))[0]
     new = copy.deepcopy(old)
-    new["spec"] = {**mapping_at(old, "spec"), "containers": [container(image="i:2")]}
+    mounts = old["spec"]["containers"][0]["volumeMounts"]
+    new["spec"] = {**mapping_at(old, "spec"), "containers": [container(image="i:2", volumeMounts=mounts)]}
     assert updated(new, old)[1] == []
     new["spec"] = {**mapping_at(old, "spec"), "restartPolicy": "Never"}
     (message,) = updated(new, old)[1]

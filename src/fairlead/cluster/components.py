@@ -113,7 +113,7 @@ def _agent(node: NodeNetwork, spec: TopologySpec, kubeconfig: Path) -> Callable[
 async def _serve_api(plan: LaunchPlan, pki: Pki, sockets: list[socket.socket], spec: TopologySpec) -> None:
     """The API server and the controllers until SIGTERM, which ends them with every acknowledged write on disk."""
     log = SqliteLog(plan.home.database)
-    server = ApiServer(log, KINDS, service_ranges=(spec.service_prefix,))
+    server = ApiServer(log, KINDS, service_ranges=(spec.service_prefix,), account_key=pki.account_key())
     await create_first_objects(
         server,
         service_address=str(spec.service_prefix.address + 1),

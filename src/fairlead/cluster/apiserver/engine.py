@@ -8,6 +8,8 @@ proxy) never come here.
 import random
 import time
 from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -43,6 +45,9 @@ from fairlead.drivers.kubeapi.transport import ApiRequest, ApiResponse
 from fairlead.kube.documents import Document, text_at
 from fairlead.net import Prefix
 
+if TYPE_CHECKING:
+    from fairlead.cluster.apiserver.access.accounts import Accounts
+
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
 _NO_STORE = {"Cache-Control": "no-cache, private"}
 
@@ -56,11 +61,13 @@ class ApiServer:
         kinds: Iterable[KindSpec],
         *,
         service_ranges: tuple[Prefix, ...],
+        account_key: bytes = b"",
         clock: Clock = time.time,
         dice: random.Random | None = None,
     ) -> None:
         """Load what the log holds; services get addresses of `service_ranges`, the first family first.
 
+        `account_key` (PEM) signs the tokens of service accounts; without one they end with this server.
         Raises FairleadError where the log cannot be trusted.
         """
         kinds = tuple(kinds)
@@ -77,6 +84,7 @@ class ApiServer:
         self._aggregation = Aggregation(self.store)
         guard = Escalation(self.authorizer).check
         self.writer = Writer(self.store, allocating, guard, clock=clock, dice=self._dice)
+        self._account_key = account_key
         self._commits = GroupCommit(self.store)
 
     def _fields_of(self, resource: ResourceKey, document: Document) -> Mapping[str, str]:
@@ -115,6 +123,14 @@ class ApiServer:
         return self._served
 
     # Access.
+
+    @cached_property
+    def accounts(self) -> "Accounts":
+        """The service accounts and their tokens."""
+        from fairlead.cluster.apiserver.access.accounts import Accounts
+        from fairlead.cluster.apiserver.access.tokens import Tokens
+
+        return Accounts(self.store, Tokens(self._account_key, self._clock), self._clock)
 
     def acting(self, user: User, headers: Iterable[tuple[str, str]]) -> User:
         """Return whom a request counts for: its sender, or whom its Impersonate headers name; raise 403 or 400."""
@@ -240,7 +256,11 @@ class ApiServer:
         warnings = tidy(call.kind, document, b"", call.field_validation)
         headers = {"Warning": ", ".join(warning_headers(warnings))} if warnings else {}
         document.setdefault("metadata", {})
-        return _json(201, msgspec.json.encode(answer_review(call, document, self.authorizer)), headers)
+        if call.kind.resource.kind == "TokenReview":
+            answer = self.accounts.review(document)
+        else:
+            answer = answer_review(call, document, self.authorizer)
+        return _json(201, msgspec.json.encode(answer), headers)
 
     async def _written(self, call: Call, written: Written) -> ApiResponse:
         await self.settle()
@@ -275,6 +295,8 @@ class ApiServer:
         match known.kind:
             case "Scale":
                 body = subresources.scale(call, self.writer)
+            case "TokenRequest":
+                body = self.accounts.request(call)
             case "Binding":
                 body = subresources.bind(call, self.writer)
             case "Eviction":

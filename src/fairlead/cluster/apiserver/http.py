@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from fairlead.cluster.apiserver.engine import ApiServer
 from fairlead.cluster.apiserver.paths import parse_path
-from fairlead.cluster.apiserver.statuses import StatusError, too_large_body, unauthorized
+from fairlead.cluster.apiserver.statuses import StatusError, too_large_body
 from fairlead.cluster.apiserver.users import ANONYMOUS, User, user_of_certificate
 from fairlead.cluster.apiserver.watch import WatchStream
 from fairlead.drivers.kubeapi.transport import ApiRequest
@@ -55,8 +55,7 @@ class HttpFront:
         """Answer one request, whatever it is."""
         path = request.rel_url.raw_path
         try:
-            user = _user(request)
-            user = self._server.acting(user, request.headers.items())
+            user = self._server.acting(self._user(request), request.headers.items())
             target = parse_path(path)
             if target and target.subresource:
                 connector = self._connectors.get((target.plural, target.subresource))
@@ -69,6 +68,16 @@ class HttpFront:
             return _status(error)
         except web.HTTPRequestEntityTooLarge:
             return _status(too_large_body(BODY_LIMIT))
+
+    def _user(self, request: web.Request) -> User:
+        """Return who sends the request, by certificate or else by token; raise 401 for a token that is nobody's."""
+        transport = request.transport
+        certificate: Mapping[str, object] | None = transport.get_extra_info("peercert") if transport else None
+        if certificate:
+            return user_of_certificate(certificate)
+        if "Authorization" in request.headers:
+            return self._server.accounts.authenticate(request.headers["Authorization"])
+        return ANONYMOUS
 
     async def _of_engine(self, request: web.Request, path: str, user: User) -> web.StreamResponse:
         body = await request.read() if request.body_exists else b""
@@ -88,17 +97,6 @@ class HttpFront:
             content = _kept_compressed(content) if "ETag" in headers else gzip.compress(content, 1)
             headers["Content-Encoding"] = "gzip"
         return web.Response(status=answer.status, headers=headers, body=content)
-
-
-def _user(request: web.Request) -> User:
-    """Return who sends the request; raise 401 for a token, since none are given out."""
-    transport = request.transport
-    certificate: Mapping[str, object] | None = transport.get_extra_info("peercert") if transport else None
-    if certificate:
-        return user_of_certificate(certificate)
-    if "Authorization" in request.headers:
-        raise unauthorized()
-    return ANONYMOUS
 
 
 def _status(error: StatusError) -> web.Response:

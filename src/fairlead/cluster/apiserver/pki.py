@@ -88,6 +88,13 @@ class Pki:
             return self._read(stem)
         return self._issue(stem, subject, ExtendedKeyUsageOID.CLIENT_AUTH, None)
 
+    def account_key(self) -> bytes:
+        """Return the key (PEM) that signs the tokens of service accounts; made once, and kept as long as the folder."""
+        cached = self._load_pair("accounts")
+        if cached is None:
+            return self._issue("accounts", _subject("service-accounts", ()), ExtendedKeyUsageOID.CODE_SIGNING, None).key
+        return self._read("accounts").key
+
     def server_context(self, extra_names: Iterable[str] = ()) -> ssl.SSLContext:
         """Return the TLS side of the server: client certificates are welcome, and checked when given."""
         self.server(extra_names)

@@ -132,6 +132,9 @@ def _become(what: Launch, writer: int) -> NoReturn:
         os._exit(127)
 
 
+_MOST_LINKS = 40
+
+
 def _build_root(what: Launch) -> None:
     root = what.root
     _mount("tmpfs", root, "tmpfs", 0)
@@ -151,8 +154,9 @@ def _build_root(what: Launch) -> None:
                 os.mkdir(f"{root}/{name}/{each}")
             os.chmod(f"{root}/{name}", 0o1777 if name.endswith("tmp") else 0o755)
     for mount in sorted(what.mounts, key=lambda each: each.target.count("/")):
-        _provide(root, mount.target.strip("/"), directory=os.path.isdir(mount.source))
-        target = f"{root}/{mount.target.strip('/')}"
+        place = seen_from(root, mount.target.strip("/"))
+        _provide(root, place, directory=os.path.isdir(mount.source))
+        target = f"{root}/{place}"
         _mount(mount.source, target, "", _BIND | _REC)
         if mount.read_only:
             with suppress(OSError):  # flags that the owner of the machine's mount locked stay as they are
@@ -173,6 +177,28 @@ def _show(entry: "os.DirEntry[str]", target: str) -> None:
     else:
         os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
     _mount(entry.path, target, "", _BIND | _REC)
+
+
+def seen_from(root: str, path: str) -> str:
+    """Return `path` with the links on its way followed as they will lead once `root` is the root: /var/run to /run.
+
+    The last part stays as it is. Links that lead in a circle are left alone after a while.
+    """
+    waiting, found = path.split("/"), list[str]()
+    for _ in range(_MOST_LINKS):
+        while len(waiting) > 1 and not os.path.islink("/".join((root, *found, waiting[0]))):
+            part = waiting.pop(0)
+            if part == "..":
+                del found[-1:]
+            elif part not in ("", "."):
+                found.append(part)
+        if len(waiting) == 1:
+            break
+        link = os.readlink("/".join((root, *found, waiting.pop(0))))
+        if link.startswith("/"):
+            found = []
+        waiting = [*link.strip("/").split("/"), *waiting]
+    return "/".join((*found, *waiting))
 
 
 def _provide(root: str, path: str, *, directory: bool) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from fairlead.cluster.kubelet.claims import ClaimFolders
 from fairlead.cluster.kubelet.commands import TryAgain
 from fairlead.cluster.kubelet.events import EventRecorder
 from fairlead.cluster.kubelet.execserver import serve_commands
@@ -20,6 +21,7 @@ from fairlead.cluster.kubelet.logserver import LogFile, follow_new_lines, start_
 from fairlead.cluster.kubelet.nodes import NodeReporter
 from fairlead.cluster.kubelet.references import References
 from fairlead.cluster.kubelet.runtime import Containers, Surroundings
+from fairlead.cluster.kubelet.tokens import PodTokens
 from fairlead.cluster.kubelet.worker import PodWorker
 from fairlead.cluster.launch import ImageRule
 from fairlead.cluster.orders import Order
@@ -32,6 +34,7 @@ from fairlead.kube.pods import Pod
 _PLACES_TOLD = 50  # of pods, to somebody who asked for one there is not
 _WRITES_AT_ONCE = 8
 _AT_ONCE = 32  # pods being prepared, or containers being started, at a time
+_RENEWAL = 30.0  # seconds between looks at tokens that end
 
 
 class KubeletConfig(Struct, frozen=True, kw_only=True):
@@ -41,7 +44,7 @@ class KubeletConfig(Struct, frozen=True, kw_only=True):
     topology: Topology
     images: tuple[ImageRule, ...] = ()
     state: Path
-    """Holds logs/ and pods/."""
+    """Holds logs/, pods/ and claims/."""
     sockets: Path
     """Where the log server listens, as `kubelet`, and the ways in for `fairlead exec`, as `places`, and for
     `kubectl exec`, as `commands`.
@@ -64,11 +67,15 @@ class Kubelet:
         self._workers: dict[str, PodWorker] = {}
         self._events = EventRecorder(client)
         self._references = References(client, self._changed)
+        self._tokens = PodTokens(client)
+        self._claims = ClaimFolders(client, config.state / "claims")
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._around = Surroundings(
             client=client,
             topology=config.topology,
             references=self._references,
+            claims=self._claims,
+            tokens=self._tokens,
             images=config.images,
             state=config.state,
             writes=asyncio.Semaphore(_WRITES_AT_ONCE),
@@ -87,7 +94,9 @@ class Kubelet:
             self._references.follow_config_maps(),
             self._references.follow_secrets(),
             self._references.follow_services(),
+            self._claims.follow(),
             self._events.run(),
+            self._renew_tokens(),
             self._containers.standins.run(),
             self._follow_pods(),
             serve_places(self._config.sockets / "places", self._find_place, self._known_places),
@@ -102,6 +111,13 @@ class Kubelet:
             await asyncio.gather(*tasks, return_exceptions=True)
             await runner.cleanup()
             await self._client.close()
+
+    async def _renew_tokens(self) -> None:
+        while True:
+            await asyncio.sleep(_RENEWAL)
+            for uid in self._tokens.due():
+                if uid in self._workers:
+                    self._workers[uid].refresh()
 
     async def _follow_pods(self) -> None:
         async for change in self._client.reflect(Pod):
@@ -134,6 +150,7 @@ class Kubelet:
             worker.abandon()
 
     def _forget(self, uid: str) -> None:
+        self._tokens.forget(uid)
         worker = self._workers.pop(uid, None)
         if worker is not None:
             meta = worker.pod.metadata

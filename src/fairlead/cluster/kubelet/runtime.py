@@ -11,11 +11,13 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
 
 from fairlead.cluster.kubelet.addresses import AddressPool
+from fairlead.cluster.kubelet.claims import ClaimFolders
 from fairlead.cluster.kubelet.commands import Kill, StartContainer, Terminate
 from fairlead.cluster.kubelet.environment import (
     MissingError,
@@ -34,6 +36,7 @@ from fairlead.cluster.kubelet.pipes import LogPipe, read_output
 from fairlead.cluster.kubelet.probes import Outcome
 from fairlead.cluster.kubelet.references import References
 from fairlead.cluster.kubelet.targets import sleep_of
+from fairlead.cluster.kubelet.tokens import PodTokens
 from fairlead.cluster.kubelet.volumes import Files, files_of, write_files
 from fairlead.cluster.launch import ImageRule
 from fairlead.cluster.places import Place
@@ -47,6 +50,9 @@ from fairlead.drivers.kubeapi import KubeClient
 from fairlead.kube.containers import Container
 from fairlead.kube.pods import Pod
 from fairlead.net import parse_address
+
+TOKEN_VOLUME = "kube-api-access-"
+"""How the names of the volumes begin that the API server gives every pod."""
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -66,6 +72,8 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     client: KubeClient
     topology: Topology
     references: References
+    claims: ClaimFolders
+    tokens: PodTokens
     images: tuple[ImageRule, ...]
     state: Path
     writes: asyncio.Semaphore
@@ -153,16 +161,21 @@ class Containers:
             await self._mount_volumes(pod, room)
 
     async def _mount_volumes(self, pod: Pod, room: Room) -> None:
+        tokens = self._around.tokens
         for volume in pod.spec.volumes:
+            if volume.name.startswith(TOKEN_VOLUME) and not self.has_programs(pod):
+                continue  # nobody reads a stand-in's token
             try:
-                files = await files_of(volume, pod, room.facts, self._fetcher(pod))
+                files = await files_of(volume, pod, room.facts, self._fetcher(pod), partial(tokens.token, pod))
+                if volume.persistent_volume_claim is not None:
+                    claim = volume.persistent_volume_claim.claim_name
+                    folder = await self._around.claims.find(pod.metadata.namespace, claim)
+                    self._show_folder(room, volume.name, folder)
+                    continue
             except MissingError as missing:
                 text = f'MountVolume.SetUp failed for volume "{volume.name}" : {missing}'
                 raise Refused("FailedMount", text) from missing
-            if volume.persistent_volume_claim is not None:
-                text = "volumes of claims are not served here: use emptyDir or hostPath"
-                raise Refused("FailedMount", f'MountVolume.SetUp failed for volume "{volume.name}" : {text}')
-            if self._has_programs(pod):
+            if self.has_programs(pod):
                 self._write_volume(room, volume.name, files)
 
     def place(self, pod: Pod, room: Room) -> Place:
@@ -211,9 +224,20 @@ class Containers:
             binds.append((str(file), target))
         return tuple(binds)
 
-    def _has_programs(self, pod: Pod) -> bool:
+    def has_programs(self, pod: Pod) -> bool:
+        """Whether any container of the pod is a program, which can read files."""
         every = (*pod.spec.init_containers, *pod.spec.containers)
         return any(isinstance(resolve_image(each.image, self._around.images), ProgramImage) for each in every)
+
+    def _show_folder(self, room: Room, name: str, folder: Path) -> None:
+        link = room.folder / "volumes" / name
+        try:
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.unlink(missing_ok=True)
+            link.symlink_to(folder)
+        except OSError as error:
+            text = f'MountVolume.SetUp failed for volume "{name}" : {error.strerror}: {folder}'
+            raise Refused("FailedMount", text) from error
 
     def _write_volume(self, room: Room, name: str, files: Files | None) -> None:
         folder = room.folder / "volumes" / name

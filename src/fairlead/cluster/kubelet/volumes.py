@@ -12,7 +12,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from fairlead.cluster.kubelet.environment import MissingError, PodFacts, field_text, resource_text
-from fairlead.kube.containers import Container, DownwardAPIVolumeFile, KeyToPath, Volume
+from fairlead.kube.containers import (
+    Container,
+    DownwardAPIVolumeFile,
+    KeyToPath,
+    ServiceAccountTokenProjection,
+    Volume,
+)
 from fairlead.kube.pods import Pod
 
 Files = dict[str, tuple[bytes, int]]
@@ -21,10 +27,13 @@ Files = dict[str, tuple[bytes, int]]
 Fetch = Callable[[str, str], Awaitable[dict[str, bytes] | None]]
 """The data of a ConfigMap or Secret, by kind and name."""
 
+TokenOf = Callable[[ServiceAccountTokenProjection], Awaitable[bytes]]
+"""The token a projected volume asks for."""
+
 _DEFAULT_MODE = 0o644
 
 
-async def files_of(volume: Volume, pod: Pod, facts: PodFacts, fetch: Fetch) -> Files | None:
+async def files_of(volume: Volume, pod: Pod, facts: PodFacts, fetch: Fetch, token: TokenOf) -> Files | None:
     """The files a volume shows, or None if it is none of files. Raises MissingError."""
     if (source := volume.config_map) is not None:
         mode = source.default_mode or _DEFAULT_MODE
@@ -43,6 +52,8 @@ async def files_of(volume: Volume, pod: Pod, facts: PodFacts, fetch: Fetch) -> F
                     files |= await _keys(kind, part.name, part.items, mode, fetch, optional=part.optional)
             if each.downward_api is not None:
                 files |= _fields(each.downward_api.items, pod, facts, mode)
+            if each.service_account_token is not None:
+                files[each.service_account_token.path] = (await token(each.service_account_token), mode)
         return files
     return None
 

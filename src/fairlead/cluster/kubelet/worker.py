@@ -40,7 +40,7 @@ from fairlead.cluster.kubelet.machine import PodMachine
 from fairlead.cluster.kubelet.prober import look
 from fairlead.cluster.kubelet.probes import Outcome
 from fairlead.cluster.kubelet.runs import Stage
-from fairlead.cluster.kubelet.runtime import Containers, Refused, Room, Surroundings, log_path
+from fairlead.cluster.kubelet.runtime import TOKEN_VOLUME, Containers, Refused, Room, Surroundings, log_path
 from fairlead.cluster.places import Place
 from fairlead.drivers.errors import FairleadError
 from fairlead.drivers.kubeapi import ApiError, PatchType
@@ -91,7 +91,10 @@ class PodWorker:
         """Whether the pod refers to objects whose change it must follow."""
         spec = self.pod.spec
         every = (*spec.init_containers, *spec.containers)
-        return any(volume.host_path is None for volume in spec.volumes) or any(map(references_of, every))
+        volumes = [each for each in spec.volumes if each.host_path is None]
+        if not self._containers.has_programs(self.pod):
+            volumes = [each for each in volumes if not each.name.startswith(TOKEN_VOLUME)]
+        return bool(volumes) or any(map(references_of, every))
 
     def find_log(self, container: str, *, previous: bool) -> LogFile | str:
         """The log file of a container's present or previous run, or the words for why there is none."""

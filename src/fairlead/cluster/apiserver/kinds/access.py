@@ -66,4 +66,5 @@ ACCESS = (
     _review(_AUTHORIZATION, "SubjectAccessReview"),
     _review(_AUTHORIZATION, "LocalSubjectAccessReview", namespaced=True),
     _review(_AUTHENTICATION, "SelfSubjectReview"),
+    _review(_AUTHENTICATION, "TokenReview"),
 )

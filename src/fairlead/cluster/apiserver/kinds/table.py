@@ -7,7 +7,7 @@ from fairlead.cluster.apiserver.kinds.columns import networking as networking_co
 from fairlead.cluster.apiserver.kinds.columns import pods as pods_columns
 from fairlead.cluster.apiserver.kinds.columns import services as services_columns
 from fairlead.cluster.apiserver.kinds.columns import workloads as workloads_columns
-from fairlead.cluster.apiserver.kinds.defaults import basics, networking, pods, services, workloads
+from fairlead.cluster.apiserver.kinds.defaults import accounts, basics, networking, pods, services, workloads
 from fairlead.cluster.apiserver.kinds.ending import pod_grace_seconds
 from fairlead.cluster.apiserver.kinds.quality import quality_of_service
 from fairlead.cluster.apiserver.kinds.spec import KindSpec, ListDocuments, Subresource
@@ -24,7 +24,7 @@ from fairlead.cluster.apiserver.kinds.work import WORK
 from fairlead.kube import apps, core, discovery
 from fairlead.kube import coordination as coordination_types
 from fairlead.kube import networking as networking_types
-from fairlead.kube.documents import Document, mapping_at
+from fairlead.kube.documents import Document, mapping_at, text_at
 from fairlead.kube.resources import resource_of
 
 _READ_WRITE = ("get", "patch", "update")
@@ -34,6 +34,8 @@ _ALL = ("all",)
 _STREAM_VERBS = ("create", "get")
 _SCALE = Subresource(name="scale", kind="Scale", group="autoscaling", version="v1", verbs=_READ_WRITE)
 
+_TOKEN = Subresource(name="token", kind="TokenRequest", group="authentication.k8s.io", version="v1", verbs=("create",))
+
 
 def _status(kind: str) -> Subresource:
     return Subresource(name="status", kind=kind, verbs=_READ_WRITE)
@@ -42,6 +44,7 @@ def _status(kind: str) -> Subresource:
 def _admit_pod(pod: Document, old: Document | None, listed: ListDocuments) -> None:
     if old is None:
         pods.admit_pod(pod)
+        accounts.mount_token(pod, listed(SERVICE_ACCOUNT.resource, text_at(pod, "metadata", "namespace")))
 
 
 def _prepare_pod(pod: Document) -> None:
@@ -185,6 +188,7 @@ SERVICE_ACCOUNT = KindSpec(
     singular="serviceaccount",
     schema="io.k8s.api.core.v1.ServiceAccount",
     short_names=("sa",),
+    subresources=(_TOKEN,),
     columns=basics_columns.SERVICE_ACCOUNT,
     row=basics_columns.service_account_row,
     validate=listed(metadata_of(texts.dns_subdomain)),
