@@ -99,6 +99,64 @@ def test_work_of_every_kind_runs_and_kubectl_follows_it(kubectl: Kubectl) -> Non
     wait_until(lambda: kubectl("get", "pods,controllerrevisions", "-o", "name") == "", "nothing left")
 
 
+KEPT = """
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: keeper}
+spec:
+  serviceName: keeper
+  replicas: 2
+  persistentVolumeClaimRetentionPolicy: {whenScaled: Delete, whenDeleted: Retain}
+  selector: {matchLabels: {app: keeper}}
+  volumeClaimTemplates:
+  - metadata: {name: data}
+    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+  template:
+    metadata: {labels: {app: keeper}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+      - name: c
+        image: busybox
+        command: [sh, -c, "echo started >> /data/starts; while sleep 1; do :; done"]
+        volumeMounts: [{name: data, mountPath: /data}]
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {name: keeper}
+spec: {minAvailable: 2, selector: {matchLabels: {app: keeper}}}
+"""
+
+
+def test_claims_keep_what_pods_wrote_and_budgets_hold_back_evictions(kubectl: Kubectl) -> None:
+    kubectl("apply", "-f", "-", stdin=KEPT)
+    kubectl("rollout", "status", "statefulset/keeper", "--timeout=20s")
+    kubectl("delete", "pod", "keeper-0", "--timeout=20s")
+    kubectl("rollout", "status", "statefulset/keeper", "--timeout=20s")
+    kubectl("wait", "--for=condition=Ready", "pod/keeper-0", "--timeout=20s")
+    assert kubectl("exec", "keeper-0", "--", "cat", "/data/starts").split() == ["started", "started"]
+    assert kubectl("exec", "keeper-1", "--", "cat", "/data/starts").split() == ["started"]
+    row = kubectl("get", "pvc", "data-keeper-0", "--no-headers").split()
+    assert (row[1], row[3:6]) == ("Bound", ["1Gi", "RWO", "standard"])
+
+    node = kubectl("get", "pod", "keeper-0", "-o", "jsonpath={.spec.nodeName}")
+    wait_until(lambda: kubectl("get", "pdb", "keeper", "-o", "jsonpath={.status.currentHealthy}") == "2", "the budget")
+    drain = ("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--pod-selector=app=keeper")
+    held = kubectl.run(*drain, "--timeout=3s", check=False)
+    assert held.returncode == 1
+    assert "violate the pod's disruption budget" in held.stdout + held.stderr
+    kubectl("patch", "pdb", "keeper", "--type=merge", "-p", '{"spec":{"minAvailable":1}}')
+    kubectl(*drain, "--timeout=20s")
+    kubectl("uncordon", node)
+
+    kubectl("scale", "statefulset/keeper", "--replicas=1")
+    wait_until(lambda: "data-keeper-1" not in kubectl("get", "pvc", "-o", "name"), "the claim of the second goes")
+    kubectl("delete", "statefulset/keeper", "pdb/keeper", "--timeout=20s")
+    assert "data-keeper-0" in kubectl("get", "pvc", "-o", "name")
+    kubectl("delete", "pvc", "data-keeper-0", "--timeout=20s")
+    wait_until(lambda: kubectl("get", "pv", "-o", "name") == "", "the volume goes with its claim")
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
