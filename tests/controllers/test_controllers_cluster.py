@@ -3,7 +3,7 @@
 from embedded import Cluster, Kubelet, node
 
 from fairlead.drivers.kubeapi import PatchType
-from fairlead.kube.apps import DaemonSet, Deployment, ReplicaSet
+from fairlead.kube.apps import ControllerRevision, DaemonSet, Deployment, ReplicaSet
 from fairlead.kube.core import ConfigMap, Endpoints, Event, Namespace, Node, Pod, Service, ServiceAccount
 from fairlead.kube.discovery import EndpointSlice
 from fairlead.kube.documents import Document, Json, mapping_at
@@ -327,6 +327,17 @@ async def test_a_daemon_set_runs_on_every_node_that_comes(cluster: Cluster) -> N
 
     await cluster.until(updated)
     assert not before & {pod.metadata.uid for pod in await pods_of(cluster)}
+    revisions = (await cluster.client.list(ControllerRevision, "default")).items
+    assert sorted(each.revision for each in revisions) == [1, 2]
+    await set_image(cluster, "nginx:1", DaemonSet)
+
+    async def renumbered() -> bool:
+        return sorted(each.revision for each in (await cluster.client.list(ControllerRevision, "default")).items) == [
+            2,
+            3,
+        ]
+
+    await cluster.until(renumbered)
 
 
 async def test_scaling_to_zero_and_back_is_followed_by_the_slices(cluster: Cluster) -> None:

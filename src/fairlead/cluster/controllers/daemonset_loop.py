@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from fairlead.cluster.controllers.actions import Create, Delete
-from fairlead.cluster.controllers.daemonsets import DaemonView, owner_of, reconcile, tell
+from fairlead.cluster.controllers.daemonsets import HASH_LABEL, DaemonView, owner_of, reconcile, tell
+from fairlead.cluster.controllers.histories import find_history, outdated
 from fairlead.cluster.controllers.informers import Key, key_of
 from fairlead.cluster.controllers.loops import Loop
 from fairlead.cluster.controllers.ownership import claim
@@ -14,9 +15,11 @@ from fairlead.cluster.controllers.world import World
 from fairlead.drivers.kubeapi import ApiError
 from fairlead.kube.apps import DaemonSet
 from fairlead.kube.core import Node, Pod
-from fairlead.kube.documents import mapping_at
+from fairlead.kube.documents import Document, mapping_at
 from fairlead.kube.meta import KubeObject
 from fairlead.kube.selectors import selector_matcher
+
+_KEPT_REVISIONS = 10
 
 
 class DaemonSetLoop:
@@ -65,9 +68,11 @@ class DaemonSetLoop:
         if patches:
             await self._performer.perform(patches)
             return 0.0
+        template = mapping_at(await self._specs.of(daemon_set), "template")
+        await self._keep_history(daemon_set, template, pods)
         view = DaemonView(
             daemon_set=daemon_set,
-            template=mapping_at(await self._specs.of(daemon_set), "template"),
+            template=template,
             nodes=tuple(self._world.nodes),
             pods=tuple(pods),
             now=self._clock(),
@@ -89,6 +94,19 @@ class DaemonSetLoop:
         for each in deletes:
             self._performer.tell(tell(daemon_set, "SuccessfulDelete", f"Deleted pod: {each.name}"))
         return await self._performer.perform(each for each in actions if not isinstance(each, Create | Delete))
+
+
+    async def _keep_history(self, daemon_set: DaemonSet, template: Document, pods: list[Pod]) -> None:
+        """Keep a revision of each template, as many old ones as the set asks for beside those its pods have."""
+        uid, namespace = daemon_set.metadata.uid, daemon_set.metadata.namespace
+        revisions = self._world.revisions_by_controller.find(uid)
+        history = find_history(owner_of(daemon_set), namespace, template, revisions)
+        await self._performer.perform(history.actions)
+        used = {f"{daemon_set.metadata.name}-{pod.metadata.labels.get(HASH_LABEL, '')}" for pod in pods}
+        limit = daemon_set.spec.revision_history_limit
+        kept = _KEPT_REVISIONS if limit is None else limit
+        revisions = self._world.revisions_by_controller.find(uid)
+        await self._performer.perform(outdated(revisions, {history.update, *used}, kept))
 
 
 def _deciding(node: Node) -> tuple[object, ...]:
