@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from pathlib import Path
 
 from aiohttp import web
@@ -18,15 +19,16 @@ from fairlead.kube.documents import Document, Json, mapping_at, text_at
 
 
 class World:
-    """An API server of three kinds, small enough to see through: it lists, watches, dies and comes back."""
+    """An API server of any kinds, small enough to see through: it lists, watches, dies and comes back."""
 
     def __init__(self, namespace: int) -> None:
         self._namespace = namespace
-        self._objects: dict[str, dict[str, Document]] = {"services": {}, "endpointslices": {}, "nodes": {}}
+        self._objects: defaultdict[str, dict[str, Document]] = defaultdict(dict)
         self._history: list[tuple[int, str, Document]] = []
         self._news = asyncio.Condition()
         self._runner: web.AppRunner | None = None
         self.port = 0
+        self.forbidden: set[str] = set()
         self.mischief: random.Random | None = None
         """While set: refused lists, watches that are too old, break off or tell nonsense, events told twice or late."""
 
@@ -70,6 +72,8 @@ class World:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         kind = request.path.rsplit("/", 1)[-1]
+        if kind in self.forbidden:
+            return web.json_response({"kind": "Status", "code": 403, "reason": "Forbidden"}, status=403)
         if "watch" not in request.query:
             if self._perhaps(0.2):
                 return web.json_response({"kind": "Status", "code": 503}, status=503)

@@ -5,6 +5,7 @@ import msgspec
 from fairlead.kube.core import Node, Service
 from fairlead.kube.discovery import EndpointSlice
 from fairlead.kube.documents import Document, Json
+from fairlead.kube.outlines import PodOutline
 
 
 def a_node(address: str = "172.18.0.2", name: str = "node-1", cidrs: tuple[str, ...] = ("10.244.1.0/24",)) -> Node:
@@ -17,6 +18,20 @@ def a_service(name: str, ip: str, node_port: int = 0, created: str = "2026-01-01
     spec: Document = {"clusterIP": ip, "ports": [{"name": "http", "port": port, "nodePort": node_port}]}
     metadata: Document = {"namespace": "shop", "name": name, "creationTimestamp": created}
     return msgspec.convert({"metadata": metadata, "spec": spec}, Service)
+
+
+def a_pod(
+    name: str, *addresses: str, port: int = 8080, host_port: int = 8081, host_ip: str = "", **spec: Json
+) -> PodOutline:
+    ports: list[Json] = [{"containerPort": port, "hostPort": host_port, "hostIP": host_ip}]
+    ips: list[Json] = [{"ip": address} for address in addresses]
+    created = "2026-01-01T00:00:00Z"
+    document: Document = {
+        "metadata": {"namespace": "shop", "name": name, "creationTimestamp": created},
+        "spec": {"nodeName": "node-1", "containers": [{"ports": ports}], **spec},
+        "status": {"phase": "Running", "podIPs": ips},
+    }
+    return msgspec.convert(document, PodOutline)
 
 
 def a_slice(name: str, service: str, *addresses: str) -> EndpointSlice:

@@ -61,6 +61,7 @@ class Place:
         self.upkeep = Upkeep(table, self.nft, Deaf())
         self.cleaning = FlowCleaning(Counts())
         cidr = "fd00:1::/64" if dot6 else "10.244.1.0/24"
+        self.objects.take_pods(Replaced(()))
         self.objects.take_nodes(Replaced((a_node(self.node, cidrs=(cidr,)),)))
         self.objects.take_services(Replaced((self.service(),)))
         self.objects.take_slices(Replaced(()))

@@ -1,7 +1,7 @@
 """Does the node agent end at the same frontends, whatever the order in which it heard of things?"""
 
 import pytest
-from agent_objects import a_node, a_service, a_slice
+from agent_objects import a_node, a_pod, a_service, a_slice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -24,6 +24,7 @@ def a_machine(
     machine = NodeMachine(objects)
     objects.take_services(Replaced(services))
     objects.take_slices(Replaced(tuple(map(objects.keep_slice, slices))))
+    objects.take_pods(Replaced(()))
     objects.take_nodes(Replaced((a_node("172.18.0.9", "another"), a_node())))
     return objects, machine
 
@@ -35,7 +36,7 @@ def shown(frontends: dict[FrontendKey, Frontend | None] | dict[FrontendKey, Fron
     }
 
 
-def test_nothing_is_programmed_before_all_three_kinds_were_listed() -> None:
+def test_nothing_is_programmed_before_all_kinds_were_listed() -> None:
     objects = ServiceObjects("node-1")
     machine = NodeMachine(objects)
     objects.take_services(Replaced((a_service("web", "10.96.0.1"),)))
@@ -43,6 +44,8 @@ def test_nothing_is_programmed_before_all_three_kinds_were_listed() -> None:
     assert not objects.synced
     assert not machine.pending
     objects.take_nodes(Replaced((a_node(),)))
+    assert not machine.pending
+    objects.take_pods(Replaced(()))
     assert machine.pending
     assert shown(machine.round().changes) == {"10.96.0.1:80": ["10.244.1.2"]}
     assert not machine.pending
@@ -134,6 +137,60 @@ def test_an_older_state_of_an_object_is_no_news() -> None:
     assert shown(machine.round().changes) == {"10.96.0.1:80": ["10.244.1.3"]}
 
 
+def test_a_host_port_leads_to_its_pod_while_that_runs_here() -> None:
+    objects, machine = a_machine()
+    objects.take_pods(Replaced((objects.keep_pod(a_pod("web", "10.244.1.7")), objects.keep_pod(a_pod("db")))))
+    found = machine.round().changes
+    assert shown(found) == {"172.18.0.2:8081": ["10.244.1.7"]}
+    (frontend,) = found.values()
+    assert frontend is not None
+    assert (str(frontend.origin), frontend.backends[0].port) == (
+        "Pod shop/web spec.containers[0].ports[0].hostPort",
+        8080,
+    )
+    assert frontend.masquerade is Masquerade.NEVER
+    for gone in (
+        a_pod("web", "10.244.1.7", nodeName="node-2"),
+        a_pod("web", "10.244.1.7", hostNetwork=True),
+        a_pod("web", "10.244.1.7", host_port=0),
+    ):
+        objects.take_pods(Applied(objects.keep_pod(gone)))
+        assert shown(machine.round().changes) == {"172.18.0.2:8081": None}
+        objects.take_pods(Applied(objects.keep_pod(a_pod("web", "10.244.1.7"))))
+        assert shown(machine.round().changes) == {"172.18.0.2:8081": ["10.244.1.7"]}
+    ended = a_pod("web", "10.244.1.7")
+    objects.take_pods(Applied(objects.keep_pod(replace(ended, status=replace(ended.status, phase="Failed")))))
+    assert shown(machine.round().changes) == {"172.18.0.2:8081": None}
+
+
+def test_a_host_port_with_an_address_opens_there_alone_and_follows_the_node_without_one() -> None:
+    objects, machine = a_machine()
+    pods = (a_pod("a", "10.244.1.7", host_ip="192.0.2.7"), a_pod("b", "10.244.1.8", host_port=9000, host_ip="0.0.0.0"))
+    objects.take_pods(Replaced(tuple(map(objects.keep_pod, pods))))
+    assert shown(machine.round().changes) == {"192.0.2.7:8081": ["10.244.1.7"], "172.18.0.2:9000": ["10.244.1.8"]}
+    objects.take_nodes(Applied(a_node("10.9.9.9")))
+    assert shown(machine.round().changes) == {"172.18.0.2:9000": None, "10.9.9.9:9000": ["10.244.1.8"]}
+
+
+def test_a_host_port_that_a_node_port_has_belongs_to_the_older_of_the_two() -> None:
+    young = a_service("web", "10.96.0.1", 30080, created="2026-02-02T00:00:00Z")
+    objects, machine = a_machine((young,))
+    objects.take_pods(Applied(objects.keep_pod(a_pod("old", "10.244.1.7", host_port=30080))))
+    found = machine.round()
+    assert shown(found.changes)["172.18.0.2:30080"] == ["10.244.1.7"]
+    assert "already belongs to Pod shop/old" in found.findings[0].message
+
+
+def test_services_do_not_wait_for_pods_that_are_not_shown() -> None:
+    objects = ServiceObjects("node-1")
+    objects.take_services(Replaced(()))
+    objects.take_slices(Replaced(()))
+    objects.take_nodes(Replaced((a_node(),)))
+    assert not objects.synced
+    objects.do_without_pods()
+    assert objects.synced
+
+
 def test_a_frontend_claimed_twice_belongs_to_the_older_service_until_that_goes() -> None:
     old, new = a_service("z-old", "10.96.0.1"), a_service("a-new", "10.96.0.1", created="2026-02-02T00:00:00Z")
     objects, machine = a_machine((new, old), (a_slice("1", "z-old", "10.244.1.2"), a_slice("2", "a-new", "10.244.1.3")))
@@ -222,6 +279,7 @@ def test_incremental_equals_full(rounds: str, events: list[object]) -> None:
     fresh = NodeMachine(fresh_objects)
     fresh_objects.take_services(Replaced(tuple(services.values())))
     fresh_objects.take_slices(Replaced(tuple(map(objects.keep_slice, slices.values()))))
+    fresh_objects.take_pods(Replaced(()))
     fresh_objects.take_nodes(Replaced((node,)))
     fresh.round()
     assert kernel == machine.frontends() == fresh.frontends()

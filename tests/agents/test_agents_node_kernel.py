@@ -112,6 +112,29 @@ async def test_node_ports_open_on_the_addresses_asked_for_and_never_on_loopback(
         assert f"{address} . tcp" not in ruleset
 
 
+async def test_services_are_programmed_although_pods_may_not_be_seen_and_host_ports_when_they_may(
+    machine: Machine,
+) -> None:
+    machine.world.forbidden = {"pods"}
+    agent = machine.start_agent()
+    await machine.wait_for({"10.244.1.2", "10.244.2.2"})
+    agent.terminate()
+    machine.world.forbidden = set()
+    ports: list[Json] = [{"containerPort": 8080, "hostPort": 8081}]
+    await machine.world.put(
+        "pods",
+        {
+            "metadata": {"namespace": "shop", "name": "web-1"},
+            "spec": {"nodeName": "node-1", "containers": [{"ports": ports}]},
+            "status": {"podIP": "10.244.1.7", "podIPs": [{"ip": "10.244.1.7"}]},
+        },
+    )
+    machine.start_agent()
+    await machine.wait_for_ruleset("172\\.18\\.0\\.2 \\. tcp \\. 8081", there=True)
+    await machine.world.remove("pods", "web-1")
+    await machine.wait_for_ruleset("8081", there=False)
+
+
 async def test_sigterm_leaves_the_rows_and_the_next_agent_applies_only_the_difference(machine: Machine) -> None:
     agent = machine.start_agent()
     await machine.wait_for({"10.244.1.2", "10.244.2.2"})

@@ -114,6 +114,7 @@ class Bench:
         pieces = (self.objects.keep_slice(a_slice(f"s{n}", f"svc-{n}", f"10.244.1.{n}")) for n in numbers)
         self.objects.take_services(Replaced(tuple(a_service(f"svc-{n}", f"10.96.0.{n}") for n in numbers)))
         self.objects.take_slices(Replaced(tuple(pieces)))
+        self.objects.take_pods(Replaced(()))
         self.objects.take_nodes(Replaced((a_node(),)))
 
     def put(self, number: int, *addresses: str) -> None:

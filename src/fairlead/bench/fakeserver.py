@@ -54,7 +54,7 @@ class FakeServer:
                     self._watches.append(writer)
                     self.watched.set()
             else:
-                body = self._lists[kind]
+                body = self._lists.get(kind) or _listed("v1", "List", [])
                 writer.write(_HEAD + f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
                 await writer.drain()
 

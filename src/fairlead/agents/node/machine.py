@@ -12,8 +12,9 @@ from typing import TypeAlias
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from fairlead.agents.node.objects import Key, ServiceObjects
+from fairlead.agents.node.objects import Key, ServiceObjects, origin_of
 from fairlead.agents.node.staleness import Answerers
+from fairlead.compile.hostports import compile_host_ports
 from fairlead.compile.services import compile_service, udp_backends
 from fairlead.kube.core import Service
 from fairlead.model import Backend, Finding, Frontend, FrontendKey, Masquerade, Severity
@@ -78,7 +79,9 @@ class NodeMachine:
 
     def touch_node(self) -> None:
         """Look at every service again whose frontends depend on the node."""
-        self._dirty |= {key for key, service in self._objects.services.items() if _depends_on_node(service)}
+        objects = self._objects
+        self._dirty |= objects.pods.keys()
+        self._dirty |= {key for key, service in objects.services.items() if _depends_on_node(service)}
 
     def withhold(self, keys: AbstractSet[Key]) -> None:
         """Give these services no frontends until they change or are admitted."""
@@ -111,16 +114,7 @@ class NodeMachine:
         return Round(changes, frozenset(dirty), tuple(findings), self._udp)
 
     def _recompile(self, key: Key, touched: set[FrontendKey]) -> Iterable[Finding]:
-        service = self._objects.services.get(key)
-        frontends: tuple[Frontend, ...] = ()
-        findings: tuple[Finding, ...] = ()
-        if service is not None and key not in self._withheld:
-            slices = self._objects.slices_of(key)
-            frontends, findings = compile_service(service, slices, self._objects.facts, self._family)
-            if self._masquerade_all:
-                frontends = tuple(map(_masqueraded, frontends))
-            if any(port.protocol == "UDP" for port in service.spec.ports):
-                self._note_udp(service, udp_backends(service, slices, frontends, self._family))
+        frontends, findings = ((), ()) if key in self._withheld else self._compile(key)
         for old in self._compiled.pop(key, ()):
             touched.add(old.key)
             claims = self._claims[old.key]
@@ -133,6 +127,21 @@ class NodeMachine:
         if frontends:
             self._compiled[key] = frontends
         return findings
+
+    def _compile(self, key: Key) -> tuple[tuple[Frontend, ...], tuple[Finding, ...]]:
+        objects, family = self._objects, self._family
+        if (pod := objects.pods.get(key)) is not None:
+            return compile_host_ports(pod, objects.facts, family), ()
+        service = objects.services.get(key)
+        if service is None:
+            return (), ()
+        slices = objects.slices_of(key)
+        frontends, findings = compile_service(service, slices, objects.facts, family)
+        if self._masquerade_all:
+            frontends = tuple(map(_masqueraded, frontends))
+        if any(port.protocol == "UDP" for port in service.spec.ports):
+            self._note_udp(service, udp_backends(service, slices, frontends, family))
+        return frontends, findings
 
     def _note_udp(self, service: Service, found: dict[FrontendKey, frozenset[Backend]]) -> None:
         self._udp.frontends |= found
@@ -147,12 +156,11 @@ class NodeMachine:
             return None
         if len(claims) == 1:
             return next(iter(claims.values()))
-        services = self._objects.services
-        first, *others = sorted(claims, key=lambda key: (services[key].metadata.creation_timestamp or "", key))
+        first, *others = sorted(claims, key=lambda key: (self._objects.created(key), key))
         for other in others:
             message = (
                 f"{frontend_key.address} {frontend_key.protocol.name} {frontend_key.port} already belongs to "
-                f"service {first[0]}/{first[1]}"
+                f"{origin_of(first)}"
             )
             origin = claims[other].origin
             findings.append(Finding(Severity.ERROR, origin, message, "give one of the two another address or port"))

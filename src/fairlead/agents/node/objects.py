@@ -11,16 +11,20 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from fairlead.compile.endpoints import SliceEndpoints, compile_slice
+from fairlead.compile.hostports import has_host_ports
 from fairlead.compile.services import PROXY_NAME_LABEL, ZONE_LABEL, NodeFacts
 from fairlead.drivers.kubeapi import Applied, Change, Deleted, Replaced
 from fairlead.kube.core import Node, Service
 from fairlead.kube.discovery import EndpointSlice, EndpointSliceOutline
 from fairlead.kube.meta import ObjectMeta
+from fairlead.kube.outlines import PodOutline
 from fairlead.model import Origin
 from fairlead.net import Address, Family, Prefix, parse_address, parse_prefix
 
 Key: TypeAlias = tuple[str, str]
-"""Namespace and name."""
+"""Namespace and name; where services and pods are together, a pod's name begins with `POD`."""
+
+POD = "pod/"
 
 HAPPENED_ANNOTATION = "endpoints.kubernetes.io/last-change-trigger-time"
 _NONE: dict[str, str] = {}
@@ -33,6 +37,13 @@ class KeptSlice(Struct, frozen=True):
     endpoints: SliceEndpoints
     version: int = 0
     happened: str = ""
+
+
+class KeptPod(Struct, frozen=True):
+    """What is kept of a pod: nothing but its name where it has no host ports."""
+
+    key: Key
+    pod: PodOutline | None
 
 
 class Heard(Struct):
@@ -76,12 +87,14 @@ class ServiceObjects:
         self.node_deleted = False
         """Whether the Node object was there once and is not any more."""
         self.services: dict[Key, Service] = {}
+        self.pods: dict[Key, PodOutline] = {}
+        """The own node's pods that have host ports."""
         self.heard = Heard()
         self._slices: dict[Key, SliceEndpoints] = {}
         self._versions: dict[Key, int] = {}
         self._slices_of: dict[Key, dict[str, SliceEndpoints]] = {}
         self._listeners: list[Listener] = []
-        self._unsynced = {"Service", "EndpointSlice", "Node"}
+        self._unsynced = {"Service", "EndpointSlice", "Node", "Pod"}
 
     @property
     def synced(self) -> bool:
@@ -95,9 +108,15 @@ class ServiceObjects:
         return frozenset(found)
 
     def uid_of(self, origin: Origin) -> str:
-        """The uid of a service, empty for what is not known here."""
-        known = self.services.get((origin.namespace, origin.name)) if origin.kind == "Service" else None
+        """The uid of a service or a pod with host ports, empty for what is not known here."""
+        key = key_of(origin)
+        known = self.services.get(key) or self.pods.get(key)
         return known.metadata.uid if known else ""
+
+    def created(self, key: Key) -> str:
+        """When a service or pod that is there was created."""
+        known = self.pods[key] if key[1].startswith(POD) else self.services[key]
+        return known.metadata.creation_timestamp or ""
 
     def listen(self, listener: Listener) -> None:
         """Tell `listener` of every change from now on."""
@@ -177,6 +196,30 @@ class ServiceObjects:
                 self._hear_slice(item)
                 self._drop_slice(item.key)
 
+    def keep_pod(self, pod: PodOutline) -> KeptPod:
+        """What is kept of a pod."""
+        key = pod.metadata.namespace, POD + pod.metadata.name
+        mine = pod.spec.node_name == self.facts.name and has_host_ports(pod)
+        return KeptPod(key, _keep_host_ports(pod) if mine else None)
+
+    def take_pods(self, change: Change[KeptPod]) -> None:
+        """Note a change of the own node's pods."""
+        match change:
+            case Replaced(items):
+                self._unsynced.discard("Pod")
+                for key in self.pods.keys() - {item.key for item in items}:
+                    self._put_pod(KeptPod(key, None))
+                for item in items:
+                    self._put_pod(item)
+            case Applied(item):
+                self._put_pod(item)
+            case Deleted(item):
+                self._put_pod(KeptPod(item.key, None))
+
+    def do_without_pods(self) -> None:
+        """Note that pods are not ours to see: there are no host ports then, and services need not wait for them."""
+        self._unsynced.discard("Pod")
+
     def take_nodes(self, change: Change[Node]) -> None:
         """Note a change of the own Node. One that is deleted leaves behind what it said: the traffic goes on."""
         match change:
@@ -216,6 +259,15 @@ class ServiceObjects:
         if item.happened:
             self.heard.happened.append((item.endpoints.family, item.happened))
 
+    def _put_pod(self, kept: KeptPod) -> None:
+        if self.pods.get(kept.key) == kept.pod:
+            return
+        if kept.pod is None:
+            self.pods.pop(kept.key, None)
+        else:
+            self.pods[kept.key] = kept.pod
+        self._touch(kept.key)
+
     def _put_slice(self, kept: KeptSlice) -> None:
         key, compiled = kept.key, kept.endpoints
         old = self._slices.get(key)
@@ -241,6 +293,18 @@ class ServiceObjects:
         self._touch(service, old.family)
 
 
+def key_of(origin: Origin) -> Key:
+    """The key of a service or pod."""
+    return origin.namespace, POD + origin.name if origin.kind == "Pod" else origin.name
+
+
+def origin_of(key: Key) -> Origin:
+    """The service or pod of a key."""
+    if key[1].startswith(POD):
+        return Origin("Pod", key[0], key[1].removeprefix(POD))
+    return Origin("Service", *key)
+
+
 def primary_addresses(node: Node) -> tuple[Address, ...]:
     """The first internal address of each family, as a Node says."""
     primary: dict[Family, Address] = {}
@@ -262,6 +326,18 @@ def keep_service(service: Service) -> Service:
         annotations=_NONE,
     )
     return replace(service, metadata=kept, spec=replace(service.spec, selector=_NONE))
+
+
+def _keep_host_ports(pod: PodOutline) -> PodOutline:
+    """A pod without what changes all the time and does not matter to its host ports."""
+    meta = ObjectMeta(
+        name=pod.metadata.name,
+        namespace=pod.metadata.namespace,
+        uid=pod.metadata.uid,
+        creation_timestamp=pod.metadata.creation_timestamp,
+    )
+    ended = pod.status.phase if pod.status.phase in ("Succeeded", "Failed") else ""
+    return replace(pod, metadata=meta, status=replace(pod.status, phase=ended))
 
 
 def _version(meta: ObjectMeta) -> int:

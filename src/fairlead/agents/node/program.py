@@ -32,10 +32,14 @@ from fairlead.agents.node.upkeep import Upkeep
 from fairlead.drivers.collection import collection_paused, settle_memory
 from fairlead.drivers.errors import FairleadError
 from fairlead.drivers.kubeapi import ApiError, Change, HttpTransport, KubeClient
+from fairlead.drivers.netlink.addresses import local_addresses
 from fairlead.drivers.netlink.monitor import RulesetMonitor
 from fairlead.drivers.netlink.nftables import NftSocket, open_nft_socket
-from fairlead.net import Prefix
+from fairlead.kube.core import Node
+from fairlead.net import Address, Prefix, parse_prefix
 from fairlead.render.policy_chains import PolicySettings
+
+_LOOPBACK = (parse_prefix("127.0.0.0/8"), parse_prefix("::1/128"))
 
 
 class NodeAgentConfig(Struct, frozen=True, kw_only=True):
@@ -49,6 +53,10 @@ class NodeAgentConfig(Struct, frozen=True, kw_only=True):
     kubeconfig: Path
     pod_prefixes: tuple[Prefix, ...] = ()
     service_prefixes: tuple[Prefix, ...] = ()
+    masquerade_all: bool = False
+    """Whether every client of a ClusterIP is masqueraded, local pods too."""
+    node_port_prefixes: tuple[Prefix, ...] = ()
+    """Node ports open on the node's addresses inside; without any, on its primary addresses."""
     healthz: Binding | None = None
     metrics: Binding | None = None
     policies: PolicySettings | None = PolicySettings()
@@ -86,12 +94,16 @@ class NodeAgent:
         self._nft = nft
         self._news = asyncio.Event()
         self._config = config
-        objects = ServiceObjects(config.node)
+        objects = ServiceObjects(config.node, self._opens_on if config.node_port_prefixes else None)
         self._events = EventWriter(client, config.node, time.time, objects.uid_of)
         tell = self._events.tell
         self._account = Account(objects, tell, _shown(config), time.time)
         self._checks = HealthChecks(objects, lambda: self._account.health.healthy(time.time()), tell, config.node)
-        settings = ServiceSettings(pod_prefixes=config.pod_prefixes, service_prefixes=config.service_prefixes)
+        settings = ServiceSettings(
+            pod_prefixes=config.pod_prefixes,
+            service_prefixes=config.service_prefixes,
+            masquerade_all=config.masquerade_all,
+        )
         self._parts: Sequence[Part] = (ServicePart(objects, settings, FlowCleaning(self._account.counts).forget),)
         self._policies: PolicyPart | None = None
         if config.policies is not None:
@@ -123,10 +135,10 @@ class NodeAgent:
             self._listen()
 
     def _teller(self, feed: Feed[Any, Any]) -> Callable[[ApiError], None]:
-        """Who hears of a feed's trouble; that the API server does not know the kind is none where that was expected."""
+        """Who hears of a feed's trouble; that the API server has or shows no such kind is none where it may be so."""
 
         def tell(error: ApiError) -> None:
-            if feed.absent is not None and error.status == 404:
+            if feed.absent is not None and error.status in (403, 404):
                 feed.absent()
                 self._news.set()
             else:
@@ -151,6 +163,15 @@ class NodeAgent:
             log(event="deaf", error=str(error))
             return
         asyncio.get_running_loop().add_reader(monitor, self._heard, monitor)
+
+    def _opens_on(self, node: Node) -> tuple[Address, ...]:
+        """The machine's own addresses inside the prefixes for node ports, never those of loopback."""
+        prefixes = self._config.node_port_prefixes
+        return tuple(
+            address
+            for address in local_addresses()
+            if any(address in prefix for prefix in prefixes) and not any(address in each for each in _LOOPBACK)
+        )
 
     def _heard(self, monitor: RulesetMonitor) -> None:
         """Doubt the tables that somebody else wrote into; after a loss, all."""
@@ -200,6 +221,8 @@ def _shown(config: NodeAgentConfig) -> bytes:
         "clientConnection": {"kubeconfig": str(config.kubeconfig)},
         "healthzBindAddress": str(config.healthz or ""),
         "metricsBindAddress": str(config.metrics or ""),
+        "nodePortAddresses": [str(prefix) for prefix in config.node_port_prefixes] or ["primary"],
+        "nftables": {"masqueradeAll": config.masquerade_all},
         "podCIDRs": [str(prefix) for prefix in config.pod_prefixes],
         "serviceCIDRs": [str(prefix) for prefix in config.service_prefixes],
     }

@@ -11,11 +11,12 @@ from typing import Any
 from msgspec import Struct
 
 from fairlead.agents.node.machine import NodeMachine, Round
-from fairlead.agents.node.objects import Key, ServiceObjects, keep_node, keep_service
+from fairlead.agents.node.objects import Key, ServiceObjects, keep_node, keep_service, key_of, origin_of
 from fairlead.agents.node.staleness import Answerers
 from fairlead.agents.node.tables import Feed, Outcome, Table
 from fairlead.kube.core import Node, Service
 from fairlead.kube.discovery import EndpointSliceOutline
+from fairlead.kube.outlines import PodOutline
 from fairlead.model import Origin
 from fairlead.net import Family, Prefix
 from fairlead.nft.objects import TableFamily
@@ -108,23 +109,23 @@ class ServiceTable:
 
     def suspects(self) -> AbstractSet[Origin]:
         """The services looked at since the kernel last agreed."""
-        return {_origin(key) for key in self._recent}
+        return {origin_of(key) for key in self._recent}
 
     def objects(self) -> AbstractSet[Origin]:
         """The services that have frontends or are withheld."""
-        return {_origin(key) for key in self.machine.services()}
+        return {origin_of(key) for key in self.machine.services()}
 
     def withheld(self) -> AbstractSet[Origin]:
         """The services that have no frontends since they are withheld."""
-        return {_origin(key) for key in self.machine.withheld}
+        return {origin_of(key) for key in self.machine.withheld}
 
     def withhold(self, objects: AbstractSet[Origin]) -> None:
         """Give these services no frontends."""
-        self.machine.withhold({(each.namespace, each.name) for each in objects})
+        self.machine.withhold(set(map(key_of, objects)))
 
     def admit(self, objects: AbstractSet[Origin]) -> None:
         """Give these services their frontends again."""
-        self.machine.admit({(each.namespace, each.name) for each in objects})
+        self.machine.admit(set(map(key_of, objects)))
 
     def _look(self) -> Round:
         found = self.machine.round()
@@ -161,18 +162,21 @@ class ServicePart:
         self._tables = tuple(ServiceTable(objects, family, settings, answered) for family in Family)
 
     def feeds(self) -> Sequence[Feed[Any, Any]]:
-        """Services and slices but for those of other proxies and of headless services, and the own Node."""
+        """Services and slices but for those of other proxies and of headless services, the own Node, its pods."""
         objects = self._objects
         return (
             Feed(Service, keep_service, objects.take_services, labels=NO_PROXY),
             Feed(EndpointSliceOutline, objects.keep_slice, objects.take_slices, labels=NO_HEADLESS),
+            Feed(
+                PodOutline,
+                objects.keep_pod,
+                objects.take_pods,
+                fields=f"spec.nodeName={objects.facts.name}",
+                absent=objects.do_without_pods,
+            ),
             Feed(Node, keep_node, objects.take_nodes, fields=f"metadata.name={objects.facts.name}"),
         )
 
     def tables(self) -> Sequence[Table]:
         """The tables of both families."""
         return self._tables
-
-
-def _origin(key: Key) -> Origin:
-    return Origin("Service", *key)

@@ -43,7 +43,7 @@ K = TypeVar("K")
 class Feed(Struct, Generic[T, K], frozen=True):
     """Objects to follow, what is kept of each, and who takes the changes; `labels` and `fields` are selectors.
 
-    `absent` is told, again and again, that the API server knows no such kind.
+    `absent` is told, again and again, that the API server knows no such kind, or does not show it to us.
 
     `keep` is called with one object at a time, so that a long list never is in memory whole; it must be quick and pure.
     """
