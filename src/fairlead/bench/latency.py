@@ -36,11 +36,11 @@ _FLAT = 1.05
 _MICROSECONDS = 1e6
 
 
-def latency() -> list[Measurement]:
+def latency(sizes: tuple[int, ...] = _SIZES, rounds: int = _ROUNDS) -> list[Measurement]:
     """Microseconds of a new connection at each size. Raises RuntimeError when the child could not measure."""
     context = get_context("fork")
     here, there = context.Pipe()
-    child = context.Process(target=_run, args=(there, os.geteuid(), os.getegid()))
+    child = context.Process(target=_run, args=(there, os.geteuid(), os.getegid(), sizes, rounds))
     child.start()
     there.close()
     try:
@@ -49,17 +49,17 @@ def latency() -> list[Measurement]:
         raise RuntimeError("the benchmark's child ended early; its trace is above") from None
     finally:
         child.join()
-    return list(_figures(straight, through))
+    return list(_figures(sizes, straight, through))
 
 
-def _figures(straight: list[list[float]], through: list[list[float]]) -> Iterator[Measurement]:
+def _figures(sizes: tuple[int, ...], straight: list[list[float]], through: list[list[float]]) -> Iterator[Measurement]:
     """From the samples of each size: a figure beside the straight way, and beside the smallest size with its noise."""
-    for size, direct, virtual in zip(_SIZES, straight, through, strict=True):
+    for size, direct, virtual in zip(sizes, straight, through, strict=True):
         name = f"latency: first packets through {size:,} services"
         value, baseline = statistics.median(virtual), statistics.median(direct)
         yield Measurement(f"{name} (baseline: straight)", value, "us", baseline, value / baseline)
-    for size, virtual in zip(_SIZES[1:], through[1:], strict=True):
-        name = f"latency: {size:,} services against {_SIZES[0]}"
+    for size, virtual in zip(sizes[1:], through[1:], strict=True):
+        name = f"latency: {size:,} services against {sizes[0]}"
         value, baseline = statistics.median(virtual), statistics.median(through[0])
         ratio = value / baseline
         yield Measurement(f"{name}, median", value, "us", baseline, ratio, baseline * _FLAT, ratio <= _FLAT)
@@ -143,15 +143,15 @@ def _ip(*lines: str) -> None:
     subprocess.run(["ip", "-batch", "-"], input="\n".join(lines), text=True, check=True)
 
 
-def _run(answer: Connection, uid: int, gid: int) -> None:
+def _run(answer: Connection, uid: int, gid: int, sizes: tuple[int, ...], rounds: int) -> None:
     unshare(Namespaces.NET if uid == 0 else Namespaces.NET | Namespaces.USER)
     if uid != 0:
         map_own_ids(uid, gid)
-    places = [_Place(size) for size in _SIZES]
+    places = [_Place(size) for size in sizes]
     chance = random.Random(1)
     straight: list[list[float]] = [[] for _ in places]
     through: list[list[float]] = [[] for _ in places]
-    for turn in range(_DISCARDED + _ROUNDS):
+    for turn in range(_DISCARDED + rounds):
         for index in chance.sample(range(len(places)), len(places)):
             samples = straight[index], through[index]
             for way in chance.sample((0, 1), 2):
