@@ -31,6 +31,7 @@ from fairlead.cluster.controllers.main import main as run_controllers
 from fairlead.cluster.dns.app import DNS_IMAGE, dns_app, system_manifests
 from fairlead.cluster.kubelet import KubeletConfig
 from fairlead.cluster.kubelet import main as run_kubelet
+from fairlead.cluster.kubelet.gate import gate_of
 from fairlead.cluster.launch import LaunchPlan
 from fairlead.cluster.manifests import Manifest, apply_manifests
 from fairlead.cluster.standins.process import StandinsConfig
@@ -89,11 +90,16 @@ def components_of(plan: LaunchPlan, listener: socket.socket) -> list[Component]:
             lambda: run_standins(StandinsConfig(socket_path=standins, apps={DNS_IMAGE: dns_app(agents_config)})),
         ),
         component("kubelet", lambda: run_kubelet(kubelet)),
-        *(component(f"agent-{node.name}", _agent(node, spec, agents_config)) for node in topology.nodes.values()),
+        *(
+            component(f"agent-{node.name}", _agent(node, spec, agents_config, home.sockets))
+            for node in topology.nodes.values()
+        ),
     ]
 
 
-def _agent(node: NodeNetwork, spec: TopologySpec, kubeconfig: Path) -> Callable[[], Coroutine[Any, Any, None]]:
+def _agent(
+    node: NodeNetwork, spec: TopologySpec, kubeconfig: Path, sockets: Path
+) -> Callable[[], Coroutine[Any, Any, None]]:
     config = NodeAgentConfig(
         node=node.name,
         kubeconfig=kubeconfig,
@@ -101,6 +107,7 @@ def _agent(node: NodeNetwork, spec: TopologySpec, kubeconfig: Path) -> Callable[
         service_prefixes=(spec.service_prefix,),
         healthz=Binding("", HEALTH_PORT),
         metrics=Binding("127.0.0.1", METRICS_PORT),
+        policy_gate=gate_of(sockets, node.name),
     )
 
     async def run() -> None:

@@ -78,6 +78,7 @@ class Kubelet:
             tokens=self._tokens,
             images=config.images,
             state=config.state,
+            sockets=config.sockets,
             writes=asyncio.Semaphore(_WRITES_AT_ONCE),
             tell=self._events.tell,
             told=_told,

@@ -78,6 +78,8 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     state: Path
     writes: asyncio.Semaphore
     """Bounds the requests under way: each one more is one more TLS connection."""
+    sockets: Path | None = None
+    """Where the agents of the nodes listen; None where there are none to wait for."""
     tell: Callable[[Said], None]
     told: Callable[[str], None]
     """Takes a line for the kubelet's own log."""

@@ -34,6 +34,7 @@ from fairlead.cluster.kubelet.commands import (
 )
 from fairlead.cluster.kubelet.environment import references_of
 from fairlead.cluster.kubelet.events import Said
+from fairlead.cluster.kubelet.gate import NotIsolatedError, wait_until_isolated
 from fairlead.cluster.kubelet.inside import Inside
 from fairlead.cluster.kubelet.logserver import LogFile
 from fairlead.cluster.kubelet.machine import PodMachine
@@ -213,11 +214,13 @@ class PodWorker:
         async with self._slots:
             try:
                 room = self._room or await self._containers.prepare(self.pod, self._node)
+                self._room = room
+                if self._around.sockets is not None and room.network is not None:
+                    await wait_until_isolated(self._around.sockets, self.pod, self._node, room.addresses)
             except Refused as refused:
                 return self.send(NotPrepared(refused.reason, refused.message))
-            except FairleadError as error:
+            except (FairleadError, NotIsolatedError) as error:
                 return self.send(NotPrepared("FailedCreatePodSandBox", str(error)))
-            self._room = room
             return self.send(Prepared(room.addresses))
 
     async def _start(self, command: StartContainer) -> None:
