@@ -22,13 +22,10 @@ from fairlead.drivers.kubeapi import Applied, Deleted, Replaced
 from fairlead.drivers.netlink.conntrack import ConntrackSocket
 from fairlead.drivers.netlink.nftables import NftSocket
 from fairlead.drivers.netns import entered
-from fairlead.kube.core import Node, Service
-from fairlead.kube.discovery import EndpointSliceOutline
 from fairlead.net import Family, parse_prefix
 from fairlead.nft.tables import TableContents
 
 Document = dict[str, Any]
-_KINDS = {"Service": Service, "EndpointSlice": EndpointSliceOutline, "Node": Node}
 _MOMENT = 0.05
 """How long nobody may answer after somebody else already was, for it to count as silence."""
 
@@ -57,7 +54,7 @@ class Rig:
         part = ServicePart(self.objects, ServiceSettings(service_prefixes=prefixes), self._forget)
         self._feeds: dict[str, Feed[Any, Any]] = {}
         for feed in part.feeds():
-            self._feeds[next(kind for kind, cls in _KINDS.items() if cls is feed.cls)] = feed
+            self._feeds[feed.cls.__name__.removesuffix("Outline")] = feed
         self._tables: tuple[Table, ...] = tuple(part.tables())
         self._begun: set[str] = set()
 
@@ -75,7 +72,7 @@ class Rig:
         self.end_conversations()
         self._start()
         here = a_node(**(node or {}))
-        for kind in _KINDS:
+        for kind in self._feeds:
             of_kind = [each for each in (here, *documents) if each["kind"] == kind]
             self.list_kind(kind, *of_kind)
 

@@ -168,6 +168,7 @@ def test_nothing_is_programmed_before_services_and_slices_were_both_listed(rig: 
     rig.start_over()
     rig.list_kind("Service", a_service())
     rig.list_kind("Node", a_node())
+    rig.list_kind("Pod")
     assert rig.ask("web-2", IP, 80).by == "web-1"  # by the rows of the life before
     rig.list_kind("EndpointSlice", a_slice("far-1"))
     assert rig.ask_many("web-2", IP, 80) == {"far-1"}
