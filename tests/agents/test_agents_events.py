@@ -64,7 +64,7 @@ async def api() -> AsyncIterator[Api]:
 
 
 async def test_a_finding_becomes_an_event_that_kubectl_describe_shows(api: Api) -> None:
-    api.writer().tell(notice_of(FINDING))
+    api.writer().tell(notice_of(FINDING, "node-1"))
     (event,) = await api.events(1)
     service = await api.client.get(Service, "web", "shop")
     assert event.involved_object.uid == service.metadata.uid
@@ -78,7 +78,7 @@ async def test_a_finding_becomes_an_event_that_kubectl_describe_shows(api: Api) 
 async def test_an_agent_that_starts_again_and_again_writes_one_event_and_counts_it_up_now_and_then(api: Api) -> None:
     for start in range(20):
         writer = api.writer()
-        writer.tell(notice_of(FINDING))
+        writer.tell(notice_of(FINDING, "node-1"))
         writer.tell(Notice(FINDING.origin, "Started", f"time {start}"))  # it comes last, so it can be waited for
         await api.events(1 + start + 1)
         api.now += 61  # twenty starts take twenty minutes
@@ -86,10 +86,15 @@ async def test_an_agent_that_starts_again_and_again_writes_one_event_and_counts_
     assert counts == [2]
 
 
-async def test_two_nodes_say_it_each_for_itself(api: Api) -> None:
-    api.writer("node-1").tell(notice_of(FINDING))
-    api.writer("node-2").tell(notice_of(FINDING))
-    assert {event.source.host for event in await api.events(2)} == {"node-1", "node-2"}
+async def test_what_all_nodes_say_is_one_event_and_what_one_says_of_itself_names_it(api: Api) -> None:
+    here = Finding(Severity.ERROR, FINDING.origin, "is left out on this node")
+    for node in ("node-1", "node-2", "node-3"):
+        writer = api.writer(node)
+        writer.tell(notice_of(FINDING, node))
+        writer.tell(notice_of(here, node))
+    said = [event.message.removeprefix("spec.ports[0].port: ") for event in await api.events(4)]
+    lefts = [f"is left out on node node-{number}" for number in (1, 2, 3)]
+    assert sorted(said) == [*lefts, "is taken; take another"]
 
 
 async def test_much_is_said_slowly(api: Api) -> None:
@@ -104,7 +109,7 @@ async def test_what_is_said_of_an_object_that_is_gone_is_not_written_and_the_nex
     writer = api.writer()
     writer.tell(Notice(Origin("Service", "shop", "gone"), "NotProgrammed", "too late"))
     writer.tell(Notice(Origin("Nonsense", "shop", "gone"), "NotProgrammed", "of no kind"))
-    writer.tell(notice_of(FINDING))
+    writer.tell(notice_of(FINDING, "node-1"))
     (event,) = await api.events(1)
     assert event.involved_object.name == "web"
 

@@ -181,6 +181,15 @@ def test_a_host_port_that_a_node_port_has_belongs_to_the_older_of_the_two() -> N
     assert "already belongs to Pod shop/old" in found.findings[0].message
 
 
+def test_what_a_node_says_wrong_is_passed_over() -> None:
+    objects, machine = a_machine((a_service("web", "10.96.0.1", 30080),))
+    machine.round()
+    wrong = a_node("node-1.example", cidrs=("10.244.1.1/24", "10.244.2.0/24"))
+    objects.take_nodes(Applied(wrong))
+    assert objects.pod_prefixes == (parse_prefix("10.244.2.0/24"),)
+    assert shown(machine.round().changes) == {"172.18.0.2:30080": None}
+
+
 def test_services_do_not_wait_for_pods_that_are_not_shown() -> None:
     objects = ServiceObjects("node-1")
     objects.take_services(Replaced(()))

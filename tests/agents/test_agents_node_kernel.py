@@ -175,6 +175,12 @@ EDITS = {
     "a row added": "add element ip fairlead frontends { 10.96.0.99 . tcp . 80 : drop }",
     "a chain added": "add chain ip fairlead theirs { type filter hook prerouting priority -300; policy drop; }",
     "a chain of no kind of ours": "add chain ip fairlead odd { type route hook output priority -5; }",
+    "rules of many kinds": "add rule ip fairlead nat-prerouting limit rate 1/second log quota 5 mbytes counter; "
+    "add rule ip fairlead filter-input meta mark set ct mark ip dscp cs1 tcp flags syn / syn,ack drop; "
+    "add rule ip fairlead filter-input fib saddr type local ip saddr { 10.0.0.1, 10.0.0.3-10.0.0.9 } queue num 1",
+    "a row with a comment": 'add element ip fairlead frontends { 10.96.0.98 . tcp . 80 comment "mine" : drop }',
+    "a set that rules fill": "add set ip fairlead seen { type ipv4_addr; flags dynamic, timeout; timeout 1m; }; "
+    "add rule ip fairlead filter-input update @seen { ip saddr } ",
     "another set": "add set ip fairlead odd { type ipv4_addr; flags interval, timeout; }",
 }
 

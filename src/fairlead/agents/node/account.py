@@ -90,7 +90,7 @@ class Account:
                 del self._told[next(iter(self._told))]
             origin, severity = str(finding.origin), finding.severity.value
             log(event="finding", severity=severity, object=origin, message=finding.message, remedy=finding.remedy)
-            self._tell(notice_of(finding))
+            self._tell(notice_of(finding, self._objects.facts.name))
 
     async def health_page(self, path: str) -> Page:
         """What port 10256 answers."""

@@ -1,9 +1,9 @@
 """Events for the authors of objects: what the agent has to say comes in, Events of the API go out, few and slowly.
 
-The same words about the same object from the same node are one Event for ever: its name is made of them, so an agent
-that starts again, however often, finds it and counts it up at most every ten minutes. Writing never holds the agent
-up: a queue is worked off at a bounded rate, and what does not fit is dropped. Source of the form: core/v1 Event, as
-client-go's tools/record writes it.
+The same words about the same object are one Event for ever: its name is made of them, so an agent that starts again,
+however often, and the agents of a thousand nodes find it and count it up at most every ten minutes. Writing never holds
+the agent up: a queue is worked off at a bounded rate, and what does not fit is dropped. Source of the form: core/v1
+Event, as client-go's tools/record writes it.
 """
 
 import asyncio
@@ -37,12 +37,13 @@ class Notice(Struct, frozen=True):
     warning: bool = True
 
 
-def notice_of(finding: Finding) -> Notice:
-    """What a finding is told as."""
+def notice_of(finding: Finding, node: str) -> Notice:
+    """What a finding is told as; in an Event, which others read too, `this node` has its name."""
     where = f"{finding.origin.field}: " if finding.origin.field else ""
     remedy = f"; {finding.remedy}" if finding.remedy else ""
     reason = "NotProgrammed" if finding.severity is Severity.ERROR else "Doubtful"
-    return Notice(finding.origin, reason, f"{where}{finding.message}{remedy}")
+    message = finding.message.replace("this node", f"node {node}")
+    return Notice(finding.origin, reason, f"{where}{message}{remedy}")
 
 
 class EventWriter:
@@ -101,7 +102,7 @@ class EventWriter:
             found = await self._client.get_document(resource, about.name, about.namespace)
             uid = text_at(found, "metadata", "uid")
         namespace = about.namespace or "default"
-        name = event_name(notice, uid, self._node)
+        name = event_name(notice, uid)
         now = self._clock()
         document = self._event(notice, resource, uid, format_time(now))
         document["metadata"] = {"name": name, "namespace": namespace}
@@ -138,9 +139,9 @@ class EventWriter:
         }
 
 
-def event_name(notice: Notice, uid: str, node: str) -> str:
-    """The one name of these words about this object from this node."""
-    words = "\0".join((uid, notice.reason, notice.message, node))
+def event_name(notice: Notice, uid: str) -> str:
+    """The one name of these words about this object."""
+    words = "\0".join((uid, notice.reason, notice.message))
     return f"{notice.about.name[:200]}.{sha256(words.encode()).hexdigest()[:16]}"
 
 

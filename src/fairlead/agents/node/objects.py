@@ -4,8 +4,9 @@ Comes in: changes. Goes out: objects by key, and to every listener the keys that
 of both address families. Refuses to know what any of it means.
 """
 
-from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Protocol, TypeAlias, TypeVar
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -25,6 +26,7 @@ Key: TypeAlias = tuple[str, str]
 """Namespace and name; where services and pods are together, a pod's name begins with `POD`."""
 
 POD = "pod/"
+T = TypeVar("T")
 
 HAPPENED_ANNOTATION = "endpoints.kubernetes.io/last-change-trigger-time"
 _NONE: dict[str, str] = {}
@@ -234,7 +236,7 @@ class ServiceObjects:
         self.node = node
         if node is None:
             return
-        self.pod_prefixes = tuple(map(parse_prefix, node.spec.pod_cidrs)) or self.pod_prefixes
+        self.pod_prefixes = _parsed(parse_prefix, node.spec.pod_cidrs) or self.pod_prefixes
         zone = node.metadata.labels.get(ZONE_LABEL, "")
         facts = NodeFacts(self.facts.name, self._opens_on(node), zone)
         if facts != self.facts:
@@ -308,9 +310,20 @@ def origin_of(key: Key) -> Origin:
 def primary_addresses(node: Node) -> tuple[Address, ...]:
     """The first internal address of each family, as a Node says."""
     primary: dict[Family, Address] = {}
-    for address in (parse_address(a.address) for a in node.status.addresses if a.type == "InternalIP"):
+    for address in _parsed(
+        parse_address, (each.address for each in node.status.addresses if each.type == "InternalIP")
+    ):
         primary.setdefault(address.family, address)
     return tuple(primary.values())
+
+
+def _parsed(parse: Callable[[str], T], texts: Iterable[str]) -> tuple[T, ...]:
+    """Those of `texts` that can be read: what a Node says wrong must not stop the agent."""
+    found: list[T] = []
+    for text in texts:
+        with suppress(ValueError):
+            found.append(parse(text))
+    return tuple(found)
 
 
 def keep_service(service: Service) -> Service:
