@@ -23,7 +23,7 @@ spec: {nodeName: node-2, containers: [{name: it, image: it, ports: [{containerPo
 apiVersion: v1
 kind: Pod
 metadata: {name: caller, namespace: shop}
-spec: {nodeName: node-1, containers: [{name: it, image: it}]}
+spec: {nodeName: node-1, containers: [{name: it, image: it, ports: [{containerPort: 8080, hostPort: 9000}]}]}
 ---
 apiVersion: v1
 kind: Service
@@ -132,6 +132,14 @@ def test_a_pod_that_comes_to_itself_is_told_why_it_sees_its_node() -> None:
     itself, other = ends["pod/shop/web-1"], ends["pod/shop/web-2"]
     assert (itself.seen_as, itself.reason) == ("172.18.0.2", "on node-1; it dials itself, so it sees its node")
     assert (other.seen_as, other.reason) == ("10.244.1.2", "on node-2")
+
+
+def test_a_host_port_leads_to_its_pod_and_names_its_field() -> None:
+    answer = trace("client", "172.18.0.2:9000")
+    (end,) = answer.ends
+    assert (end.disposition, end.place, end.seen_as) == (Disposition.DELIVERED, "pod/shop/caller", "198.51.100.2")
+    assert str(end.origin) == "Pod shop/caller spec.containers[0].ports[0].hostPort"
+    assert trace("client", "172.18.0.3:9000").disposition is Disposition.NO_LISTENER
 
 
 def test_a_place_without_an_address_of_the_family_has_no_way() -> None:

@@ -6,11 +6,14 @@ was made of, and reasons in the words of Services. Refuses to know routes and ot
 
 from collections.abc import Sequence
 
+import msgspec
 from msgspec.structs import replace
 
 from fairlead.compile.endpoints import compile_slice
+from fairlead.compile.hostports import compile_host_ports
 from fairlead.compile.services import ZONE_LABEL, NodeFacts, compile_service
 from fairlead.kube.core import Node
+from fairlead.kube.outlines import PodOutline
 from fairlead.model import AddressRange, Frontend, FrontendKey, Masquerade, Origin
 from fairlead.net import Address, Family, Prefix, Protocol
 from fairlead.nft.evaluate import Looked, Packet, Step
@@ -120,7 +123,10 @@ def _service_prefix(world: World, family: Family) -> Prefix | None:
 
 
 def compile_node(world: World, node: Node, family: Family) -> dict[FrontendKey, Frontend]:
-    """Return all frontends of one family on a node; of two Services that claim a key the first by name has it."""
+    """Return all frontends of one family on a node, its pods' host ports among them.
+
+    Of two Services that claim a key the first by name has it, and a Service has it before a pod.
+    """
     facts = NodeFacts(node.metadata.name, addresses_of_node(node), node.metadata.labels.get(ZONE_LABEL, ""))
     found: dict[FrontendKey, Frontend] = {}
     for name, service in sorted(world.services.items()):
@@ -128,6 +134,11 @@ def compile_node(world: World, node: Node, family: Family) -> dict[FrontendKey, 
         frontends, _ = compile_service(service, slices, facts, family)
         for frontend in frontends:
             found.setdefault(frontend.key, frontend)
+    for _, pod in sorted(world.pods.items()):
+        if pod.spec.node_name == node.metadata.name:
+            outline = msgspec.convert(pod, PodOutline, from_attributes=True)
+            for frontend in compile_host_ports(outline, facts, family):
+                found.setdefault(frontend.key, frontend)
     return found
 
 

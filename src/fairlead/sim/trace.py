@@ -98,7 +98,9 @@ class _Tracer:
         rules = self._rules_of(name, way.packet.destination.family)
         frontend = rules.services.frontend(way.packet)
         if frontend is not None:
-            way = replace(way, service=(frontend.origin.namespace, frontend.origin.name), origin=frontend.origin)
+            origin = frontend.origin
+            service = (origin.namespace, origin.name) if origin.kind == "Service" else None
+            way = replace(way, service=service, origin=origin)
             if frontend.affinity is not None and frontend.backends:
                 self.remarks[_tell_affinity(frontend, frontend.affinity)] = None
         _hold_to_model(rules, way.packet, tuple(rules.walk_services(way.packet, entry)))
