@@ -13,12 +13,11 @@ from fairlead.nft.apply import apply_transaction
 from fairlead.nft.rule_text import spell_rule
 from fairlead.nft.tables import TableContents, row_element
 from fairlead.nft.text import spell_element
-from fairlead.nft.transactions import AddElements, AddSet, DeleteElements, DeleteSet, ReplaceElements, Transaction
+from fairlead.nft.transactions import AddElements, DeleteElements, ReplaceElements, Transaction
 from fairlead.nft.verdicts import Verdict
-from fairlead.render.service_affinity import number_backends
 from fairlead.render.service_bytes import pack_backend, pack_frontend
+from fairlead.render.service_numbers import AffinityNumbers
 from fairlead.render.service_placing import arrange_backends
-from fairlead.render.service_steps import host
 from fairlead.render.services import ServiceRows
 
 PODS = (parse_prefix("10.244.1.0/24"), parse_prefix("10.244.64.0/22"))
@@ -271,33 +270,44 @@ def numbers_in(rows: ServiceRows, name: str) -> dict[str, str]:
     return {backend: key.rpartition(" . ")[2] for key, backend in found}
 
 
-def test_backends_that_clients_stay_with_have_numbers_and_their_port_a_map_of_clients() -> None:
+def test_backends_that_clients_stay_with_have_numbers_and_chains_know_no_service() -> None:
     rows = rows_of()
-    replace(rows, frontend("10.96.0.9:80", WEB[:2], affinity=ONE_HOUR))
-    found, numbers = spelt(rows), numbers_in(rows, "sticky")
+    replace(rows, frontend("10.96.0.9:80", WEB[:2], Masquerade.ALWAYS, affinity=ONE_HOUR))
+    found = spelt(rows)
     assert found["backends"] == []
     assert found["hairpin"] == ["10.244.1.2 . 10.244.1.2"]
-    assert found["frontends"] == ["10.96.0.9 . tcp . 80 : goto cluster-2/3600s/shop/web/tcp/http"]
-    assert found["draws"] == [
-        f"10.96.0.9 . tcp . 80 . 0 : {numbers['10.244.1.2 . 8080']}",
-        f"10.96.0.9 . tcp . 80 . 1 : {numbers['10.244.2.2 . 8080']}",
+    assert found["frontends"] == ["10.96.0.9 . tcp . 80 : goto external-2-3600s"]
+    assert found["draws"] == ["10.96.0.9 . tcp . 80 . 0 : c000:0", "10.96.0.9 . tcp . 80 . 1 : c000:1"]
+    assert found["sticky"] == [
+        "10.96.0.9 . tcp . 80 . c000:0 : 10.244.1.2 . 8080",
+        "10.96.0.9 . tcp . 80 . c000:1 : 10.244.2.2 . 8080",
     ]
-    sets = {target.name: target for target in rows.sets}
     key = "ip daddr . meta l4proto . th dport"
     draw = f"meta priority set {key} . numgen random mod 2 map @draws"
-    hold = "update @affinity/shop/web/tcp/http { ip saddr timeout 1h : meta priority }"
+    hold = "update @affinity { meta priority & ffff:8000 . ip saddr timeout 1h : meta priority }"
     translate = f"dnat ip to {key} . meta priority map @sticky"
-    rules = rows.desired().chains["cluster-2/3600s/shop/web/tcp/http"].rules
-    assert [spell_rule(rule, sets) for rule in rules[1:]] == [
+    assert [spell_rule(rule, SETS) for rule in rows.desired().chains["external-2-3600s"].rules] == [
+        "meta mark set meta mark | 0x00004000",
         draw,
         hold,
-        "meta priority set ip saddr map @affinity/shop/web/tcp/http",
+        "meta priority set meta priority & ffff:8000 . ip saddr map @affinity",
         translate,
-        "delete @affinity/shop/web/tcp/http { ip saddr : meta priority }",
+        "delete @affinity { meta priority & ffff:8000 . ip saddr : meta priority }",
         draw,
         hold,
         translate,
     ]
+
+
+def test_a_thousand_services_with_affinity_have_the_rules_of_one() -> None:
+    many, single = rows_of(), rows_of()
+    for number in range(1000):
+        affinity = Affinity(3600, f"shop/web-{number}/tcp/http")
+        replace(many, frontend(f"10.96.{number >> 8}.{number & 255}:80", WEB, affinity=affinity))
+    replace(single, frontend("10.96.0.9:80", WEB, affinity=ONE_HOUR))
+    assert many.desired().chains == single.desired().chains
+    numbers = [row.partition(" : ")[2] for row in spelt(many)["draws"]]
+    assert len(set(numbers)) == 3000
 
 
 def test_a_backend_keeps_its_number_over_every_change_and_in_every_frontend_of_the_port() -> None:
@@ -305,37 +315,44 @@ def test_a_backend_keeps_its_number_over_every_change_and_in_every_frontend_of_t
     replace(rows, frontend("10.96.0.9:80", WEB, affinity=ONE_HOUR))
     before = numbers_in(rows, "sticky")
     replace(rows, frontend("10.96.0.9:80", [*WEB[1:], "10.244.3.3:8080"], affinity=ONE_HOUR))
-    replace(rows, frontend("172.18.0.2:30080", WEB[:1], Masquerade.NEVER, inside=WEB, affinity=ONE_HOUR))
-    assert numbers_in(rows, "inside-sticky") == before
-    assert before["10.244.2.2 . 8080"] == numbers_in(rows, "sticky")["10.244.2.2 . 8080"]
-    assert len(set(before.values())) == 3
+    after = numbers_in(rows, "sticky")
+    assert {each: after[each] for each in ("10.244.2.2 . 8080", "10.244.2.3 . 8080")}.items() <= before.items()
+    assert after["10.244.3.3 . 8080"] not in before.values()
+    replace(rows, frontend("172.18.0.2:30080", WEB[1:2], Masquerade.NEVER, inside=WEB[1:], affinity=ONE_HOUR))
+    assert numbers_in(rows, "inside-sticky").items() <= after.items()
+    replace(rows, frontend("10.96.0.9:80", (), affinity=ONE_HOUR))
+    replace(rows, frontend("10.96.0.9:80", WEB, affinity=ONE_HOUR))
+    assert numbers_in(rows, "sticky")["10.244.2.2 . 8080"] == before["10.244.2.2 . 8080"]
 
 
-def always_the_last_number(packed: bytes) -> int:
-    return 0xFFFFFFFF
+def test_ports_share_no_number_as_long_as_there_are_some_and_work_beyond() -> None:
+    numbers = AffinityNumbers()
+    pods = [backend("10.0.0.1:80"), backend("10.0.0.2:80")]
+    for port in range(40_000):
+        numbers.take(f"port-{port}", pods)
+    packed = [{numbers.pack(f"port-{port}", each) for each in pods} for port in range(40_000)]
+    assert all(len(each) == 2 for each in packed)
+    assert len(set[bytes]().union(*packed[:32_767])) == 2 * 32_767
+    for port in range(40_000):
+        numbers.release(f"port-{port}", pods)
+    numbers.take("another", pods)
 
 
-def test_two_backends_never_share_a_number() -> None:
-    backends = [backend(f"10.{a}.{b}.2:{port}") for a in range(4) for b in range(250) for port in range(8000, 8020)]
-    numbers = number_backends(backends)
-    assert len(set(numbers.values())) == len(numbers) == 20_000
-    one, two = backend("10.0.0.1:80"), backend("10.0.0.1:81")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fairlead.render.service_affinity.crc32", always_the_last_number)
-        assert sorted(number_backends([two, one]).values()) == sorted([host(0xEFFFFFFF), host(0xE0000000)])
-
-
-def test_the_map_of_clients_lives_as_long_as_a_frontend_of_its_port() -> None:
-    rows = rows_of()
-    one = frontend("10.96.0.9:80", WEB, affinity=ONE_HOUR)
-    two = frontend("172.18.0.2:30080", WEB, Masquerade.ALWAYS, affinity=ONE_HOUR)
-    first = rows.replace({one.key: one})
-    assert [each.set.name for each in first.commands if isinstance(each, AddSet)] == ["affinity/shop/web/tcp/http"]
-    second = rows.replace({one.key: None, two.key: two})
-    assert not [each for each in second.commands if isinstance(each, AddSet | DeleteSet)]
-    last = rows.replace({two.key: None})
-    assert last.commands[-1] == DeleteSet("affinity/shop/web/tcp/http")
-    assert rows.desired() == rows_of().desired()
+def test_a_new_agent_numbers_backends_as_the_rows_do() -> None:
+    old = rows_of()
+    table = apply_transaction(None, old.base())
+    for name in ("a", "b", "c"):
+        for backends in (WEB, WEB[1:], ["10.244.9.9:8080", *WEB[1:]]):
+            held = frontend(f"10.96.0.9:{ord(name)}", backends, affinity=Affinity(60, name))
+            table = apply_transaction(table, replace(old, held))
+    gone = frontend(f"10.96.0.9:{ord('a')}").key
+    table = apply_transaction(table, old.replace({gone: None}))
+    new = rows_of()
+    for name in ("c", "b"):
+        held = frontend(f"10.96.0.9:{ord(name)}", ["10.244.9.9:8080", *WEB[1:]], affinity=Affinity(60, name))
+        replace(new, held)
+    assert not new.adopt(table)
+    assert numbers_in(new, "sticky") == numbers_in(old, "sticky")
 
 
 def test_source_ranges_are_rows_beside_one_that_says_there_are_some() -> None:
@@ -445,7 +462,18 @@ rounds = st.lists(st.lists(st.one_of(frontends, removals), min_size=1, max_size=
 
 
 def canonical(table: TableContents) -> TableContents:
-    """Return the table with each frontend's rows in order of their value, as a fresh start would number them."""
+    """Return the table with each frontend's rows in order of their value, as a fresh start would number them.
+
+    What is drawn by a number is that number's backend.
+    """
+    for draws, sticky in (("draws", "sticky"), ("inside-draws", "inside-sticky")):
+        held = table.sets[sticky].rows or {}
+        drawn = table.sets[draws].rows or {}
+        assert {key[:12] + value for key, value in drawn.items() if isinstance(value, bytes)} == held.keys()
+        table.sets[draws].rows = {
+            key: held[key[:12] + value] for key, value in drawn.items() if isinstance(value, bytes)
+        }
+        table.sets[sticky].rows = {}
     for name in ("backends", "inside-backends", "draws", "inside-draws"):
         rows = table.sets[name].rows or {}
         values: dict[bytes, list[bytes]] = {}
@@ -496,10 +524,9 @@ def check_every_frontend_is_served(table: TableContents, present: set[bytes], al
     ):
         for key, verdict in verdicts.items():
             assert isinstance(verdict, Verdict)
-            name, _, affinity = verdict.chain.partition("/")
+            _, width, *affinity = verdict.chain.split("-")
             assert verdict.chain in table.chains
-            assert not affinity or f"affinity/{affinity.partition('/')[2]}" in table.sets
-            for number in range(int(name.rpartition("-")[2])):
+            for number in range(int(width)):
                 index = key + number.to_bytes(4, sys.byteorder)
                 if affinity:
                     value = numbers[index]

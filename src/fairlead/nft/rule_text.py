@@ -173,7 +173,7 @@ class _Speller:
         for field in fields:
             symbol = self._registers.get(register)
             if symbol is not None:
-                words.append(symbol.text if symbol.constant is None else field.spell(symbol.constant))
+                words.append(_masked(symbol) if symbol.constant is None else field.spell(symbol.constant))
             register += field.width // 4
         return " . ".join(words)
 
@@ -217,6 +217,8 @@ def _masked(symbol: _Symbol) -> str:
     """Return an expression with its mask: `|` where bits are only set, `&` where they are only cleared."""
     if not symbol.mask:
         return symbol.text
+    if symbol.field is not None and symbol.field.datatype is Datatype.CLASSID:
+        return f"{symbol.text} & {symbol.field.spell(symbol.mask)}"
     mask, xor = _number(symbol.mask), _number(symbol.xor)
     if xor and mask == 0xFFFFFFFF ^ xor:
         return f"{symbol.text} | {xor:#010x}"
@@ -231,8 +233,8 @@ def _compare(symbol: _Symbol, comparison: Comparison, value: bytes) -> str:
         return f"{symbol.text} {sign}{_ADDRESS_TYPES[_number(value)]}"
     if symbol.field is None:
         raise ForeignError(symbol.text)
-    if symbol.field.datatype is Datatype.CLASSID and symbol.mask and not any(symbol.xor):
-        return f"{symbol.text} & {symbol.field.spell(symbol.mask)} {sign or '== '}{symbol.field.spell(value)}"
+    if symbol.field.datatype is Datatype.CLASSID:
+        return f"{_masked(symbol)} {sign or '== '}{symbol.field.spell(value)}"
     if symbol.field.datatype is Datatype.MARK:
         sign = sign or ("== " if symbol.mask or symbol.field is MARK else "")
         return f"{_masked(symbol)} {sign}{symbol.field.spell(value)}"

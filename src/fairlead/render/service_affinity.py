@@ -1,18 +1,17 @@
-"""Clients that stay with their backends: what is remembered of them, and the rules that remember.
+"""Clients that stay with their backends: the rules that remember, and those that heed what is remembered.
 
-Comes in: a frontend's affinity and backends. Goes out: the map that holds the clients of one Service port, the numbers
-backends go by in it, and the rules of a choice that keeps to it. Refuses to know transactions.
+Comes in: maps, a width and a timeout. Goes out: the rules of a choice that keeps clients where they are. Refuses to
+know rows and Services: there are as many chains as widths and timeouts.
 
-A client's row holds a number. `draws` has a number for each backend of a frontend, `sticky` the backend of each number.
-A backend that a frontend has no more has no number there, so whoever held it draws anew at once. Nothing but the packet
-itself can carry the number from rule to rule in a way `nft list ruleset` can spell: its priority does, which routing
-sets anew anyhow, and which is cleared where it left the node (docs/decisions/0003).
+A client's row in `affinity`, by the number of a Service port and the client's address, holds the number of a backend,
+which begins with that of the port. `draws` has a number for each backend of a frontend, `sticky` the backend of each
+number. A backend that a frontend has no more has no number there, so whoever held it draws anew at once. Nothing but
+the packet itself can carry the number from rule to rule in a way `nft list` can spell: its priority does, which routing
+sets anew anyhow, and which is cleared where it would leave the node (docs/decisions/0003).
 """
 
-from collections.abc import Iterator, Sequence
-from zlib import crc32
+from collections.abc import Iterator
 
-from fairlead.model import Affinity, Backend
 from fairlead.net import Family
 from fairlead.nft.expressions import (
     Bitwise,
@@ -20,6 +19,7 @@ from fairlead.nft.expressions import (
     Comparison,
     Dynset,
     DynsetOperation,
+    Expression,
     Immediate,
     LookupValue,
     Meta,
@@ -30,24 +30,15 @@ from fairlead.nft.expressions import (
     Numgen,
     NumgenType,
 )
-from fairlead.nft.fields import PRIORITY, source_address
 from fairlead.nft.objects import Map, Rule, TableFamily
-from fairlead.render.service_bytes import pack_backend
+from fairlead.render.service_numbers import MARKED, MARKED_BITS, PORT_BITS
 from fairlead.render.service_steps import Steps, host
-
-_CLIENTS = 131_072
-"""How many clients of one Service port are remembered at most; those beyond draw anew with each connection."""
-
-_MARKED, _MARKED_BITS = 0xE000_0000, 0xF000_0000
-_NUMBER_BITS = 0x0FFF_FFFF
-_SECOND = 4
-"""The register of a row's value beside its key, as nft chooses it."""
 
 CLEAR = Rule(
     (
         Meta(0, MetaKey.PRIORITY),
-        Bitwise(0, 0, host(_MARKED_BITS), host(0)),
-        Cmp(0, Comparison.EQ, host(_MARKED)),
+        Bitwise(0, 0, host(MARKED_BITS), host(0)),
+        Cmp(0, Comparison.EQ, host(MARKED)),
         Immediate(0, host(0)),
         MetaSet(0, MetaKey.PRIORITY),
     )
@@ -55,68 +46,54 @@ CLEAR = Rule(
 """Take a number off the packet that still carries it."""
 
 
-def clients_map(port: str, family: Family) -> Map:
-    """Return the map of one Service port's clients; its name is that of the port, so that a new agent finds it."""
-    key = (source_address(family),)
-    return Map(name=clients_name(port), key=key, value=(PRIORITY,), timeout=0, dynamic=True, size=_CLIENTS)
-
-
-def clients_name(port: str) -> str:
-    """Return the name of the map of a port's clients."""
-    return f"affinity/{port}"
-
-
-def number_backends(backends: Sequence[Backend]) -> dict[Backend, bytes]:
-    """Return the number of each backend, as registers hold it.
-
-    It is made of address and port alone, so that it stays the same over every change, in every frontend and in the next
-    agent. Where two numbers are the same, which chance makes one pair in 268 million, the next free one is taken.
-    """
-    found: dict[Backend, bytes] = {}
-    taken: set[int] = set()
-    for backend in sorted(backends):
-        number = crc32(pack_backend(backend)) & _NUMBER_BITS
-        while number in taken:
-            number = (number + 1) & _NUMBER_BITS
-        taken.add(number)
-        found[backend] = host(_MARKED | number)
-    return found
-
-
 class AffinityRules:
     """The rules of a choice by which a client stays with its backend, in one family."""
 
-    def __init__(self, family: Family) -> None:
+    def __init__(self, family: Family, clients: Map) -> None:
         self._family = TableFamily.of(family)
+        self._clients = clients
         self._steps = Steps(family)
+        self._value = 4 if family is Family.IPV4 else 8
+        """The register of a row's value, beside its key, as nft chooses it."""
 
-    def rules(self, draws: Map, sticky: Map, affinity: Affinity, width: int) -> Iterator[Rule]:
+    def rules(self, draws: Map, sticky: Map, timeout: int, width: int) -> Iterator[Rule]:
         """Yield the rules that draw one of `width` numbers, and heed the number the client has if it has a backend."""
-        draw, hold, translate = self._draw(draws, width), self._change(affinity, hold=True), self._translate(sticky)
+        draw, hold, translate = self._draw(draws, width), self._hold(timeout), self._translate(sticky)
         yield draw
         yield hold
-        yield self._recall(affinity)
+        yield self._recall()
         yield translate
-        yield self._change(affinity, hold=False)
+        yield self._let_go()
         yield draw
         yield hold
         yield translate
+
+    def _client(self) -> tuple[Expression, ...]:
+        """Load the port's part of the number that the packet carries, and the source address."""
+        return (
+            Meta(0, MetaKey.PRIORITY),
+            Bitwise(0, 0, host(PORT_BITS), host(0)),
+            self._steps.load_source(1),
+        )
 
     def _draw(self, draws: Map, width: int) -> Rule:
         steps = self._steps
         drawn = Numgen(steps.frontend_words, NumgenType.RANDOM, width)
         return Rule((*steps.load_frontend(), drawn, LookupValue(draws.name, 0, 0), MetaSet(0, MetaKey.PRIORITY)))
 
-    def _change(self, affinity: Affinity, *, hold: bool) -> Rule:
-        """Let the client have the number, or keep the one it has for another while; or let it go."""
-        operation = DynsetOperation.UPDATE if hold else DynsetOperation.DELETE
-        timeout = affinity.timeout * 1000 if hold else None
-        row = Dynset(clients_name(affinity.port), operation, 0, _SECOND, timeout)
-        return Rule((self._steps.load_source(), Meta(_SECOND, MetaKey.PRIORITY), row))
+    def _hold(self, timeout: int) -> Rule:
+        """Let the client have the number, or keep the one it has for another while."""
+        return self._change(DynsetOperation.UPDATE, timeout * 1000)
 
-    def _recall(self, affinity: Affinity) -> Rule:
-        known = LookupValue(clients_name(affinity.port), 0, 0)
-        return Rule((self._steps.load_source(), known, MetaSet(0, MetaKey.PRIORITY)))
+    def _let_go(self) -> Rule:
+        return self._change(DynsetOperation.DELETE, None)
+
+    def _change(self, operation: DynsetOperation, timeout: int | None) -> Rule:
+        row = Dynset(self._clients.name, operation, 0, self._value, timeout)
+        return Rule((*self._client(), Meta(self._value, MetaKey.PRIORITY), row))
+
+    def _recall(self) -> Rule:
+        return Rule((*self._client(), LookupValue(self._clients.name, 0, 0), MetaSet(0, MetaKey.PRIORITY)))
 
     def _translate(self, sticky: Map) -> Rule:
         steps = self._steps

@@ -1,16 +1,15 @@
-"""The chains that draw a backend: one per class and width, shared by every frontend that needs it.
+"""The chains that draw a backend: one per class, width and affinity timeout, shared by every frontend that needs it.
 
 Comes in: what a frontend chose. Goes out: the chain's name, the verdict that leads there, its rules. Refuses to know
-how many frontends there are: that changes rows, never these rules. Only frontends whose clients stay with their
-backends share chains with nobody but the other frontends of their Service port. The rules are those of kube-proxy's
-nftables mode (k/pkg/proxy/nftables/proxier.go), on keyed rows instead of chains per Service.
+how many frontends there are: that changes rows, never these rules. They are those of kube-proxy's nftables mode
+(k/pkg/proxy/nftables/proxier.go), on keyed rows instead of chains per Service.
 """
 
 from enum import IntEnum
 from functools import lru_cache
 from typing import NamedTuple, assert_never
 
-from fairlead.model import Affinity, Frontend
+from fairlead.model import Frontend
 from fairlead.model import Masquerade as MasqueradeClass
 from fairlead.net import Family, Prefix
 from fairlead.nft.expressions import Decide, LookupValue, LookupVerdict, Nat, NatType, Numgen, NumgenType
@@ -36,17 +35,17 @@ class ChainClass(IntEnum):
 
 
 class Chosen(NamedTuple):
-    """What makes a chain: its class, how many backends it draws from, and what binds clients to them."""
+    """What makes a chain: its class, how many backends it draws from, and the seconds clients stay with theirs."""
 
     way: ChainClass
     width: int
-    affinity: Affinity | None = None
+    timeout: int = 0
 
     @property
     def name(self) -> str:
-        """The chain's name, such as `cluster-3` or `cluster-3/10800s/shop/web/tcp/http`."""
+        """The chain's name, such as `cluster-3`, or `cluster-3-10800s` where clients stay with their backends."""
         name = f"{self.way.name.lower()}-{self.width}"
-        return f"{name}/{self.affinity.timeout}s/{self.affinity.port}" if self.affinity else name
+        return f"{name}-{self.timeout}s" if self.timeout else name
 
     @property
     def verdict(self) -> Verdict:
@@ -82,7 +81,7 @@ class ChoiceChains:
         self._family = TableFamily.of(family)
         self._sets = sets
         self._steps = Steps(family)
-        self._affinity = AffinityRules(family)
+        self._affinity = AffinityRules(family, sets.affinity)
         self._pod_prefixes = pod_prefixes
 
     def rules(self, chosen: Chosen) -> tuple[Rule, ...]:
@@ -93,10 +92,10 @@ class ChoiceChains:
         sets, inside = self._sets, chosen.way is ChainClass.INSIDE
         if not chosen.width:
             return (Rule((Decide(DROP),)),)
-        if chosen.affinity is None:
+        if not chosen.timeout:
             return (self._translate(sets.inside_backends if inside else sets.backends, chosen.width),)
         draws, sticky = (sets.inside_draws, sets.inside_sticky) if inside else (sets.draws, sets.sticky)
-        return tuple(self._affinity.rules(draws, sticky, chosen.affinity, chosen.width))
+        return tuple(self._affinity.rules(draws, sticky, chosen.timeout, chosen.width))
 
     def _before(self, way: ChainClass) -> tuple[Rule, ...]:
         match way:

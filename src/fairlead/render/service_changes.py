@@ -8,11 +8,9 @@ from fairlead.nft.transactions import (
     AddChain,
     AddElements,
     AddRule,
-    AddSet,
     Command,
     DeleteChain,
     DeleteElements,
-    DeleteSet,
     ReplaceElements,
 )
 from fairlead.nft.verdicts import Verdict
@@ -59,8 +57,6 @@ class ServiceChanges:
         self.hairpin = RowChanges(sets.hairpin)
         self.cluster_ips = RowChanges(sets.cluster_ips)
         self.extras = {target.name: RowChanges(target) for target in sets.extra}
-        self.sets_added: list[AnySet] = []
-        self.sets_removed: list[AnySet] = []
         self.chains_added: list[Chosen] = []
         self.chains_removed: list[Chosen] = []
 
@@ -93,7 +89,6 @@ class ServiceChanges:
         """Return the commands: rows before the verdicts that draw them, verdicts before the rows they left."""
         extras = tuple(self.extras.values())
         return (
-            *(AddSet(target) for target in self.sets_added),
             *self._new_chains(),
             *self.backends.additions(),
             *self.hairpin.additions(),
@@ -112,7 +107,6 @@ class ServiceChanges:
             *self.hairpin.removals(),
             *self.cluster_ips.removals(),
             *(DeleteChain(chosen.name) for chosen in self.chains_removed),
-            *(DeleteSet(target.name) for target in self.sets_removed),
         )
 
     def _new_chains(self) -> Iterator[Command]:

@@ -11,10 +11,10 @@ from fairlead.model import AddressRange, Affinity, Backend, Frontend, FrontendKe
 from fairlead.nft.objects import Map
 from fairlead.nft.tables import Rows
 from fairlead.nft.verdicts import DROP, Verdict, goto
-from fairlead.render.service_affinity import number_backends
 from fairlead.render.service_bytes import INDEXES, pack_backend, pack_frontend, pack_source_range
 from fairlead.render.service_chains import ChainClass, Chosen, class_of
 from fairlead.render.service_layout import REFUSE
+from fairlead.render.service_numbers import AffinityNumbers
 from fairlead.render.service_sets import ServiceSets
 
 _REFUSED_BY: dict[Refusal, Verdict] = {Refusal.REJECT: goto(REFUSE), Refusal.DROP: DROP}
@@ -35,7 +35,7 @@ class Extras(Struct, frozen=True, gc=False):
     @property
     def chosen(self) -> Chosen | None:
         """The chain clients inside are led to."""
-        return Chosen(ChainClass.INSIDE, len(self.inside), self.affinity) if self.inside else None
+        return Chosen(ChainClass.INSIDE, len(self.inside), _timeout(self.affinity)) if self.inside else None
 
 
 class Placed(Struct, frozen=True, gc=False):
@@ -58,11 +58,15 @@ def place_frontend(old: Placed | None, frontend: Frontend) -> Placed:
         extras = _place_extras(old.extras if old else None, frontend)
     if not frontend.backends and not frontend.inside:
         return Placed((), _REFUSED_BY[frontend.when_empty], None, extras)
-    chosen = Chosen(class_of(frontend), len(frontend.backends), frontend.affinity)
+    chosen = Chosen(class_of(frontend), len(frontend.backends), _timeout(frontend.affinity))
     if frontend.affinity:
         return Placed((), chosen.verdict, chosen, extras)
     backends = arrange_backends(old.backends, frontend.backends) if old else frontend.backends
     return Placed(backends, chosen.verdict, chosen, extras)
+
+
+def _timeout(affinity: Affinity | None) -> int:
+    return affinity.timeout if affinity else 0
 
 
 def _place_extras(old: Extras | None, frontend: Frontend) -> Extras:
@@ -71,7 +75,7 @@ def _place_extras(old: Extras | None, frontend: Frontend) -> Extras:
     return Extras(inside, sticky, frontend.affinity, frontend.sources)
 
 
-def extra_rows(sets: ServiceSets, key: FrontendKey, placed: Placed | None) -> dict[str, Rows]:
+def extra_rows(sets: ServiceSets, numbers: AffinityNumbers, key: FrontendKey, placed: Placed | None) -> dict[str, Rows]:
     """Return a frontend's rows by the name of their set, apart from those all frontends have."""
     extras = placed.extras if placed else None
     if extras is None:
@@ -81,24 +85,25 @@ def extra_rows(sets: ServiceSets, key: FrontendKey, placed: Placed | None) -> di
     if extras.chosen:
         rows[sets.inside.name] = {packed: extras.chosen.verdict}
         if extras.affinity:
-            rows |= _sticky_rows(sets.inside_draws, sets.inside_sticky, packed, extras.inside)
+            packs = {each: numbers.pack(extras.affinity.port, each) for each in extras.inside}
+            rows |= _sticky_rows(sets.inside_draws, sets.inside_sticky, packed, packs)
         else:
             rows[sets.inside_backends.name] = {
                 packed + INDEXES[index]: pack_backend(backend) for index, backend in enumerate(extras.inside)
             }
-    if extras.sticky:
-        rows |= _sticky_rows(sets.draws, sets.sticky, packed, extras.sticky)
+    if extras.affinity and extras.sticky:
+        packs = {each: numbers.pack(extras.affinity.port, each) for each in extras.sticky}
+        rows |= _sticky_rows(sets.draws, sets.sticky, packed, packs)
     if extras.sources is not None:
         rows[sets.restricted.name] = {packed: None}
         rows[sets.source_ranges.name] = {pack_source_range(packed, each): None for each in extras.sources}
     return rows
 
 
-def _sticky_rows(draws: Map, sticky: Map, packed: bytes, backends: tuple[Backend, ...]) -> dict[str, Rows]:
-    numbers = number_backends(backends)
+def _sticky_rows(draws: Map, sticky: Map, packed: bytes, numbers: dict[Backend, bytes]) -> dict[str, Rows]:
     return {
         sticky.name: {packed + number: pack_backend(backend) for backend, number in numbers.items()},
-        draws.name: {packed + INDEXES[index]: numbers[backend] for index, backend in enumerate(backends)},
+        draws.name: {packed + INDEXES[index]: number for index, number in enumerate(numbers.values())},
     }
 
 
@@ -121,12 +126,9 @@ def arrange_backends(rows: Sequence[Backend | None], backends: tuple[Backend, ..
     return tuple(next(waiting) if row is None else row for row in order)
 
 
-def listed_order(
-    rows: Rows, key: bytes, backends: tuple[Backend, ...], *, numbered: bool = False
-) -> tuple[Backend, ...]:
-    """Return `backends` as the listed rows of a key have them, as far as they agree; rows may hold their numbers."""
-    numbers = number_backends(backends) if numbered else {}
-    by_value = {numbers[each] if numbered else pack_backend(each): each for each in backends}
+def listed_order(rows: Rows, key: bytes, by_value: dict[bytes, Backend]) -> tuple[Backend, ...]:
+    """Return the backends of these values as the listed rows of a key have them, as far as they agree."""
+    backends = tuple(by_value.values())
     order: list[Backend | None] = []
     while isinstance(value := rows.get(key + INDEXES[len(order)]), bytes):
         order.append(by_value.pop(value, None))

@@ -14,6 +14,9 @@ from fairlead.nft.fields import (
 )
 from fairlead.nft.objects import AnySet, Map, Set, VerdictMap
 
+_CLIENTS = 1 << 20
+"""How many clients are remembered at most; those beyond draw anew with each connection."""
+
 
 class ServiceSets:
     """The sets of one family's service table."""
@@ -28,6 +31,9 @@ class ServiceSets:
         self.no_endpoints = VerdictMap("no-endpoints", frontend)
         self.hairpin = Set("hairpin", (source, destination))
         self.cluster_ips = Set("cluster-ips", (destination,))
+        self.affinity = Map(
+            name="affinity", key=(PRIORITY, source), value=(PRIORITY,), timeout=0, dynamic=True, size=_CLIENTS
+        )
         self.sticky = Map("sticky", (*frontend, PRIORITY), backend)
         self.draws = Map("draws", (*frontend, RANDOM_CHOICE), (PRIORITY,))
         self.inside_sticky = Map("inside-sticky", (*frontend, PRIORITY), backend)
@@ -46,6 +52,7 @@ class ServiceSets:
         )
         """Those with rows for few frontends only; a set comes before those whose rows draw on it."""
         self.all: tuple[AnySet, ...] = (
+            self.affinity,
             self.backends,
             *self.extra,
             self.frontends,

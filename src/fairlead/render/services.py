@@ -4,8 +4,8 @@ Comes in: frontends that appeared, changed or went. Goes out: the transaction th
 row that stays. Refuses to know Kubernetes and the kernel.
 
 A frontend of N backends is N rows of `backends`, numbered from 0, and one verdict of `frontends` leading to the chain
-that draws one of N. The last row moves into the hole a backend leaves, so the numbers have no gaps. Frontends whose
-clients stay with their backends share a map of clients with those of the same Service port, and have their own chains.
+that draws one of N. The last row moves into the hole a backend leaves, so the numbers have no gaps. A backend that
+clients stay with has two rows instead, one to draw it by, and one by a number it keeps (`render/service_affinity.py`).
 """
 
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ from msgspec.structs import replace
 from fairlead.model import Backend, Frontend, FrontendKey
 from fairlead.net import Family, Prefix
 from fairlead.nft.diff import build_table, diff_tables
-from fairlead.nft.objects import AnySet, Chain, Element, Map
+from fairlead.nft.objects import AnySet, Chain, Element
 from fairlead.nft.tables import ChainContents, Rows, SetContents, TableContents
 from fairlead.nft.transactions import Command, Transaction
-from fairlead.render.service_affinity import clients_map
 from fairlead.render.service_bytes import INDEXES, PORTS, leading_bytes, pack_backend, pack_frontend
 from fairlead.render.service_chains import Chosen
 from fairlead.render.service_changes import ServiceChanges
 from fairlead.render.service_layout import TABLE, ServiceLayout
+from fairlead.render.service_numbers import AffinityNumbers
 from fairlead.render.service_placing import Extras, Placed, extra_rows, listed_order, place_frontend
 from fairlead.render.tallies import Tally
 
@@ -40,8 +40,8 @@ class ServiceRows:
 
     @property
     def sets(self) -> tuple[AnySet, ...]:
-        """The definitions of the table's sets and maps, as they are now."""
-        return (*self._sets.all, *(self._clients(port) for port in self._ports))
+        """The definitions of the table's sets and maps."""
+        return self._sets.all
 
     def base(self) -> Transaction:
         """Return the transaction that makes the table without rows, in place of any table of that name."""
@@ -58,11 +58,6 @@ class ServiceRows:
         for key, frontend in changes.items():
             self._place(key, frontend, out)
         out.chains_added, out.chains_removed = self._chains.settle()
-        came, went = self._ports.settle()
-        out.sets_added, out.sets_removed = (
-            [self._clients(port) for port in came],
-            [self._clients(port) for port in went],
-        )
         self._settle(self._local, out.hairpin.added, out.hairpin.removed, 2)
         self._settle(self._cluster_ips, out.cluster_ips.added, out.cluster_ips.removed, 1)
         return self._transaction(out.commands())
@@ -81,7 +76,7 @@ class ServiceRows:
             for index, backend in enumerate(placed.backends):
                 backends[packed + INDEXES[index]] = pack_backend(backend)
             (frontends if placed.chosen else no_endpoints)[packed] = placed.verdict
-            for name, extra in extra_rows(self._sets, key, placed).items():
+            for name, extra in extra_rows(self._sets, self._numbers, key, placed).items():
                 rows[name].update(extra)
         rows[self._sets.hairpin.name] = {address * 2: None for address in self._local}
         if self._layout.service_prefix:
@@ -104,30 +99,48 @@ class ServiceRows:
     def _forget(self) -> None:
         self._placed: dict[FrontendKey, Placed] = {}
         self._chains: Tally[Chosen] = Tally()
-        self._ports: Tally[str] = Tally()
+        self._numbers = AffinityNumbers()
         self._local: Tally[bytes] = Tally()
         self._cluster_ips: Tally[bytes] = Tally()
 
     def _take_order(self, dump: TableContents) -> None:
         """Arrange each frontend's backends as the listed rows have them, as far as they agree."""
+        self._take_numbers(dump)
         rows = self._listed_rows(dump, self._sets.backends)
         for key, placed in self._placed.items():
             packed = pack_frontend(key)
-            backends, extras = listed_order(rows, packed, placed.backends), placed.extras
+            backends, extras = listed_order(rows, packed, _packs(placed.backends)), placed.extras
             if extras is not None:
                 extras = self._take_order_of_extras(dump, packed, extras)
             if backends != placed.backends or extras != placed.extras:
                 self._placed[key] = Placed(backends, placed.verdict, placed.chosen, extras)
 
     def _take_order_of_extras(self, dump: TableContents, key: bytes, extras: Extras) -> Extras:
-        sets, numbered = self._sets, extras.affinity is not None
-        inside = self._listed_rows(dump, sets.inside_draws if numbered else sets.inside_backends)
-        sticky = self._listed_rows(dump, sets.draws)
+        sets, affinity = self._sets, extras.affinity
+        if affinity is None:
+            inside = self._listed_rows(dump, sets.inside_backends)
+            return replace(extras, inside=listed_order(inside, key, _packs(extras.inside)))
+        drawn, inside = self._listed_rows(dump, sets.draws), self._listed_rows(dump, sets.inside_draws)
+        numbers = self._numbers
         return replace(
             extras,
-            inside=listed_order(inside, key, extras.inside, numbered=numbered),
-            sticky=listed_order(sticky, key, extras.sticky, numbered=True),
+            inside=listed_order(inside, key, {numbers.pack(affinity.port, each): each for each in extras.inside}),
+            sticky=listed_order(drawn, key, {numbers.pack(affinity.port, each): each for each in extras.sticky}),
         )
+
+    def _take_numbers(self, dump: TableContents) -> None:
+        """Number the backends that clients stay with as the listed rows do, as far as they agree."""
+        sticky = [(pack_frontend(key), each.extras) for key, each in self._placed.items() if each.extras]
+        bound = [(packed, extras, extras.affinity.port) for packed, extras in sticky if extras.affinity]
+        wanted = {packed: (port, {pack_backend(each): each for each in _all(extras)}) for packed, extras, port in bound}
+        numbers = self._numbers = AffinityNumbers()
+        for target in (self._sets.sticky, self._sets.inside_sticky):
+            for key, value in self._listed_rows(dump, target).items():
+                port, backends = wanted.get(key[:-4], ("", {}))
+                if isinstance(value, bytes) and value in backends:
+                    numbers.learn(port, backends[value], key[-4:])
+        for _, extras, port in bound:
+            numbers.take(port, _all(extras))
 
     def _listed_rows(self, dump: TableContents, target: AnySet) -> Rows:
         listed = dump.sets.get(target.name)
@@ -176,13 +189,17 @@ class ServiceRows:
                 local.add(address)
 
     def _move_extras(self, key: FrontendKey, old: Placed | None, new: Placed | None, out: ServiceChanges) -> None:
-        out.extra(extra_rows(self._sets, key, old), extra_rows(self._sets, key, new))
-        before, after = old.extras if old else None, new.extras if new else None
+        before, after, numbers = old.extras if old else None, new.extras if new else None, self._numbers
+        if after and after.affinity:
+            numbers.take(after.affinity.port, _all(after))
+        out.extra(extra_rows(self._sets, numbers, key, old), extra_rows(self._sets, numbers, key, new))
+        if before and before.affinity:
+            numbers.release(before.affinity.port, _all(before))
         self._count_chain(before.chosen if before else None, after.chosen if after else None)
-        for backend in (*after.inside, *after.sticky) if after else ():
+        for backend in _all(after) if after else ():
             if backend.address.packed.startswith(self._local_start):
                 self._local.add(backend.address.packed)
-        for backend in (*before.inside, *before.sticky) if before else ():
+        for backend in _all(before) if before else ():
             self._count_local(backend, None)
 
     def _count_local(self, old: Backend, new: Backend | None) -> None:
@@ -204,15 +221,8 @@ class ServiceRows:
         if before != after:
             if after is not None:
                 self._chains.add(after)
-                if after.affinity:
-                    self._ports.add(after.affinity.port)
             if before is not None:
                 self._chains.remove(before)
-                if before.affinity:
-                    self._ports.remove(before.affinity.port)
-
-    def _clients(self, port: str) -> Map:
-        return clients_map(port, self._layout.family)
 
     def _settle(self, tally: Tally[bytes], added: list[Element], removed: list[Element], repeat: int) -> None:
         appeared, vanished = tally.settle()
@@ -230,3 +240,12 @@ class ServiceRows:
 
     def _transaction(self, commands: tuple[Command, ...]) -> Transaction:
         return Transaction(self._layout.table_family, TABLE, commands)
+
+
+def _all(extras: Extras) -> tuple[Backend, ...]:
+    """Return the backends of the extras, those of both lists twice."""
+    return (*extras.inside, *extras.sticky)
+
+
+def _packs(backends: tuple[Backend, ...]) -> dict[bytes, Backend]:
+    return {pack_backend(each): each for each in backends}
