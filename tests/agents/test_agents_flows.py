@@ -1,8 +1,11 @@
 """Are the UDP flows of a real kernel ended in exactly the cases kube-proxy ends them, in both families?"""
 
+import errno
 import os
 import socket
+import struct
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -22,9 +25,13 @@ from fairlead.drivers.netlink.nftables import NftError, NftSocket
 from fairlead.drivers.netns import entered, new_namespace, open_socket
 from fairlead.kube.core import Service
 from fairlead.model import Finding
-from fairlead.net import Family
+from fairlead.net import Family, Port, parse_address
 
 pytestmark = pytest.mark.kernel
+KIND = {
+    Family.IPV4: (socket.AF_INET, socket.SOCK_STREAM),
+    Family.IPV6: (socket.AF_INET6, socket.SOCK_STREAM),
+}
 SETS = {
     Family.IPV4: ("10.244.1.1/24", "10.96.0.0/16", "10.96.0.53", "10.244.1.52", "10.244.1.53", "172.18.0.2"),
     Family.IPV6: ("fd00:1::1/64", "fd00:96::/112", "fd00:96::53", "fd00:1::52", "fd00:1::53", "fd00:18::2"),
@@ -145,3 +152,46 @@ def test_flows_of_a_service_without_endpoints_or_that_is_gone_are_left_alone(pla
     place.objects.take_services(Deleted(place.service()))
     place.upkeep.attend(2.0)
     assert place.answerers() == {f"{place.first} 8053"}
+
+
+def test_the_kernel_lists_only_what_was_asked_for(place: Place) -> None:
+    place.endpoints(place.first, place.second)
+    place.send(5001, place.vip)
+    place.send(5002, place.node, 30053)
+    with open_socket(place.namespace, *KIND[place.family]) as dialling:
+        dialling.connect_ex((place.second, 9))  # a TCP connection that nobody answers
+    listed = place.conntrack.udp_flows(place.family)
+    assert {flow.destination_port for flow in listed} == {53, 30053}
+    (one,) = place.conntrack.udp_flows(place.family, (parse_address(place.vip), Port(53)))
+    assert (str(one.destination), one.destination_port) == (place.vip, 53)
+    assert place.conntrack.udp_flows(place.family, (parse_address(place.vip), Port(54))) == []
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+class Interrupted:
+    """A netlink socket on which a listing of one flow is interrupted."""
+
+    def __init__(self, *_: object) -> None:
+        addresses = attribute(1, bytes((10, 244, 1, 9))) + attribute(2, bytes((10, 96, 0, 53)))
+        ports = attribute(1, b"\x11") + attribute(2, b"\x13\x89") + attribute(3, b"\x00\x35")
+        ends = attribute(0x8001, addresses) + attribute(0x8002, ports)
+        flow = bytes(4) + attribute(0x8001, ends) + attribute(0x8002, ends)
+        failed = (-errno.EINTR).to_bytes(4, sys.byteorder, signed=True)
+        self._data = b"".join(
+            struct.pack("=IHHII", 16 + len(body), kind, 2, 1, 0) + body for kind, body in ((0x100, flow), (2, failed))
+        )
+
+    def bind(self, address: object) -> None: ...
+    def send(self, data: bytes) -> None: ...
+
+    def recv(self, size: int) -> bytes:
+        return self._data
+
+
+def test_a_listing_that_is_interrupted_gives_what_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fairlead.drivers.netlink.conntrack.socket.socket", Interrupted)
+    (flow,) = ConntrackSocket().udp_flows(Family.IPV4)
+    assert (str(flow.destination), flow.destination_port) == ("10.96.0.53", 53)
