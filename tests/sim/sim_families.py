@@ -58,4 +58,4 @@ def six_world(world: World) -> World:
         [six_object(each) for each in world.services.values()],
         slices,
     )
-    return replace(turned, network=Network(service_prefix=parse_prefix(six_text("10.96.0.0/16"))))
+    return replace(turned, network=Network(service_prefixes=(parse_prefix(six_text("10.96.0.0/16")),)))

@@ -56,9 +56,9 @@ def parse_source(world: World, text: str) -> Source:
     """Return the source that `text` names."""
     kind, _, rest = text.partition("/")
     if text == "client":
-        return Source(text, (world.network.client,))
+        return Source(text, world.network.client)
     if text == "lb":
-        return Source(text, (world.network.lb,))
+        return Source(text, world.network.lb)
     if kind == "node" and rest:
         node = world.nodes.get(rest)
         if node is None:

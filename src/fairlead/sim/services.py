@@ -118,8 +118,7 @@ def _spell_range(each: AddressRange) -> str:
 
 
 def _service_prefix(world: World, family: Family) -> Prefix | None:
-    prefix = world.network.service_prefix
-    return prefix if prefix.family is family else None
+    return next((prefix for prefix in world.network.service_prefixes if prefix.family is family), None)
 
 
 def compile_node(world: World, node: Node, family: Family) -> dict[FrontendKey, Frontend]:

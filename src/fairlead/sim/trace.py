@@ -138,7 +138,7 @@ class _Tracer:
             yield self._end(way, Disposition.NO_ROUTE, place, "it goes round in circles")
         elif node is not None:
             yield from self._at_node(node.metadata.name, self._with_start(place, way, node), Entry.ARRIVES)
-        elif address == network.fabric:
+        elif address in network.fabric:
             listens = way.packet.destination_port == _API_PORT
             yield self._end(
                 way,
@@ -146,10 +146,10 @@ class _Tracer:
                 "fabric",
                 "the API server" if listens else f"only the API server listens there, on {_API_PORT}",
             )
-        elif address in (network.client, network.lb):
-            name = "client" if address == network.client else "lb"
+        elif address in (*network.client, *network.lb):
+            name = "client" if address in network.client else "lb"
             yield self._end(way, Disposition.NO_LISTENER, name, "no object says that anything listens there")
-        elif address in network.service_prefix:
+        elif in_prefixes(address, network.service_prefixes):
             reason = "service addresses have no route outside the nodes: dial a node port or a load balancer's address"
             yield self._end(way, Disposition.NO_ROUTE, place, reason)
         else:

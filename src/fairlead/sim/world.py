@@ -18,13 +18,12 @@ Name = tuple[str, str]
 
 
 class Network(Struct, frozen=True, kw_only=True):
-    """Addresses outside the nodes, and the range no router has a route for."""
+    """Addresses outside the nodes, and the ranges no router has a route for; of both families."""
 
-    client: Address = parse_address("198.51.100.2")
-    lb: Address = parse_address("172.18.255.2")
-    fabric: Address = parse_address("172.18.0.1")
-    node_prefix: Prefix = parse_prefix("172.18.0.0/16")
-    service_prefix: Prefix = parse_prefix("10.96.0.0/16")
+    client: tuple[Address, ...] = (parse_address("198.51.100.2"), parse_address("fd00:198:51:100::2"))
+    lb: tuple[Address, ...] = (parse_address("172.18.255.2"), parse_address("fd00:172:18::ff02"))
+    fabric: tuple[Address, ...] = (parse_address("172.18.0.1"), parse_address("fd00:172:18::1"))
+    service_prefixes: tuple[Prefix, ...] = (parse_prefix("10.96.0.0/16"), parse_prefix("fd00:10:96::/112"))
 
 
 class World(Struct, frozen=True):
