@@ -147,7 +147,7 @@ async def test_a_node_that_was_given_up_says_with_its_next_lease_that_it_is_ther
     await create_first_objects(server, service_address="10.96.0.1", api_address="172.18.0.1", api_port=6443)
     client = KubeClient(InProcessTransport(server))
     address = parse_address("172.18.0.2")
-    network = NodeNetwork("node-1", -1, address, (address,), parse_prefix("10.244.1.0/24"))
+    network = NodeNetwork("node-1", -1, (address,), (parse_prefix("10.244.1.0/24"),))
     reporter = asyncio.create_task(NodeReporter(client, network, lambda _: None).run())
 
     async def until_ready() -> None:

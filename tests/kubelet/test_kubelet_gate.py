@@ -32,7 +32,7 @@ def node() -> Iterator[NodeNetwork]:
     """A node that is nothing but a network namespace."""
     netns = new_namespace()
     address = parse_address("172.18.0.2")
-    yield NodeNetwork("node-1", netns, address, (address,), parse_prefix("10.244.1.0/24"))
+    yield NodeNetwork("node-1", netns, (address,), (parse_prefix("10.244.1.0/24"),))
     os.close(netns)
 
 

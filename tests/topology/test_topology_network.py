@@ -13,7 +13,7 @@ from fairlead.cluster.topology import HostNetwork, NodeNetwork, PodNetwork, Topo
 from fairlead.drivers.errors import FairleadError
 from fairlead.drivers.netlink.links import LinkError, LinkSocket, VethEnd, create_veth
 from fairlead.drivers.netns import entered, new_namespace, open_socket
-from fairlead.net import Address, parse_address
+from fairlead.net import Address, Family, parse_address
 
 pytestmark = pytest.mark.kernel
 
@@ -33,15 +33,17 @@ def topology() -> Iterator[Topology]:
 
 
 def listen(netns: int, port: int = 80) -> socket.socket:
-    listener = open_socket(netns, socket.AF_INET, socket.SOCK_STREAM)
-    listener.bind(("0.0.0.0", port))
+    listener = open_socket(netns, socket.AF_INET6, socket.SOCK_STREAM)
+    listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    listener.bind(("::", port))
     listener.listen()
     return listener
 
 
 def dial(netns: int, address: Address | str, port: int = 80) -> str:
     """Connect and return `ok` and the source address, or the error's name."""
-    with open_socket(netns, socket.AF_INET, socket.SOCK_STREAM) as caller:
+    family = socket.AF_INET6 if ":" in str(address) else socket.AF_INET
+    with open_socket(netns, family, socket.SOCK_STREAM) as caller:
         caller.settimeout(3)
         try:
             caller.connect((str(address), port))
@@ -81,11 +83,13 @@ def test_every_machine_and_pod_reaches_every_other_with_its_own_address(topology
     everyone = machines(topology)
     listeners = [listen(machine.netns) for machine in everyone]
     seen = {
-        (str(source.address), str(target.address)): dial(source.netns, target.address)
+        (str(own), str(address)): dial(source.netns, address)
         for source in everyone
         for target in everyone
+        for own, address in zip(source.addresses, target.addresses, strict=True)
         if source is not target
     }
+    assert len(seen) == 2 * len(everyone) * (len(everyone) - 1)
     assert seen == {pair: f"ok {pair[0]}" for pair in seen}
     for listener in listeners:
         listener.close()
@@ -106,6 +110,7 @@ def test_the_first_packet_to_a_new_pod_arrives(topology: Topology):
 def test_a_service_address_is_answered_unreachable_everywhere(topology: Topology):
     for machine in machines(topology):
         assert dial(machine.netns, "10.96.0.1", 443) == "EHOSTUNREACH"
+        assert dial(machine.netns, "fd00:10:96::1", 443) in ("ENETUNREACH", "EHOSTUNREACH")
 
 
 def test_an_address_of_no_pod_is_answered_at_once(topology: Topology):
@@ -120,6 +125,25 @@ def test_the_addresses_are_those_of_the_design(topology: Topology):
     assert [str(node.pod_prefix) for node in topology.nodes.values()] == ["10.244.1.0/24", "10.244.2.0/24"]
     assert str(topology.client.address) == "198.51.100.2"
     assert str(topology.lb.address) == "172.18.255.2"
+
+
+def test_each_machine_has_an_address_of_the_second_family_at_the_same_place(topology: Topology):
+    node = topology.nodes["node-1"]
+    assert [str(each) for each in node.addresses] == ["172.18.0.2", "fd00:172:18::2"]
+    assert [str(each) for each in node.pod_prefixes] == ["10.244.1.0/24", "fd00:10:244:1::/64"]
+    pod = topology.attach_pod("node-1", parse_address("10.244.1.9"))
+    assert [str(each) for each in pod.addresses] == ["10.244.1.9", "fd00:10:244:1::9"]
+
+
+def test_a_network_of_one_family_has_no_address_of_the_other():
+    fabric, topology = build(TopologySpec(nodes=1, second=None))
+    pod = topology.attach_pod("node-1", parse_address("10.244.1.2"))
+    assert [str(each) for each in pod.addresses] == ["10.244.1.2"]
+    with listen(pod.netns):
+        assert dial(topology.client.netns, pod.address) == f"ok {topology.client.address}"
+        assert dial(topology.client.netns, "fd00:10:244:1::2") == "ENETUNREACH"
+    topology.close()
+    os.close(fabric)
 
 
 def test_routers_check_no_return_path_and_send_no_redirects_whatever_the_host_does(topology: Topology):
@@ -190,7 +214,7 @@ def test_a_forked_process_attaches_pods_and_leaves_the_first_ones_socket_alone(t
 def test_a_pod_that_cannot_be_attached_leaves_nothing(topology: Topology, monkeypatch: pytest.MonkeyPatch):
     before = open_descriptors()
     monkeypatch.setitem(
-        Topology.attach_pod.__globals__, "POD_GATEWAYS", {parse_address("1.1.1.1").family: Address(b"\0\0\0\0")}
+        Topology.attach_pod.__globals__, "POD_GATEWAYS", {family: Address(bytes(family.size)) for family in Family}
     )
     with pytest.raises(LinkError, match=r"route 0\.0\.0\.0/0"):
         topology.attach_pod("node-1", parse_address("10.244.1.2"))

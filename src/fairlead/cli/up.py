@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -18,8 +19,17 @@ from fairlead.cluster.home import ClusterHome, ClusterRecord
 from fairlead.cluster.launch import ImageRule, LaunchPlan, launch, open_api_listener
 from fairlead.drivers.errors import FairleadError
 from fairlead.drivers.importing import swift_imports
+from fairlead.drivers.netns import kernel_has_ipv6
+from fairlead.net import Family
 
 _MOST_NODES = 100
+
+
+class IpFamilies(Enum):
+    """Which families of addresses a cluster has."""
+
+    DUAL = "dual"
+    IPV4 = "ipv4"
 
 
 def _image_rules(texts: list[str]) -> tuple[ImageRule, ...]:
@@ -68,6 +78,9 @@ def up(
         int | None, typer.Option("--api-port", min=1, max=65535, help="Port of the API server on 127.0.0.1.")
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget objects an earlier run left behind.")] = False,
+    ip_family: Annotated[
+        IpFamilies, typer.Option("--ip-family", help="Addresses of both families, or of IPv4 alone.")
+    ] = IpFamilies.DUAL,
     output: Annotated[Output, typer.Option("-o", "--output", help="The summary as text or JSON.")] = Output.TEXT,
 ) -> None:
     """Boot a cluster, apply manifests, wait until ready and print what is reachable and how. Ctrl-C ends it."""
@@ -85,7 +98,9 @@ def up(
         raise typer.Exit(EXIT_USAGE) from None
 
     progress.step(f"booting {nodes} node{'s' if nodes > 1 else ''}")
-    record = _boot(home, nodes=nodes, rules=rules, api_port=api_port, detach=detach, fresh=fresh)
+    record = _boot(
+        home, nodes=nodes, rules=rules, api_port=api_port, detach=detach, fresh=fresh, families=_families(ip_family)
+    )
     from fairlead.cli.rollout import bring_up, summary_text
 
     try:
@@ -117,7 +132,14 @@ def up(
 
 
 def _boot(
-    home: ClusterHome, *, nodes: int, rules: tuple[ImageRule, ...], api_port: int | None, detach: bool, fresh: bool
+    home: ClusterHome,
+    *,
+    nodes: int,
+    rules: tuple[ImageRule, ...],
+    api_port: int | None,
+    detach: bool,
+    fresh: bool,
+    families: tuple[Family, ...],
 ) -> ClusterRecord:
     with swift_imports():
         from fairlead.cluster.supervisor import supervise
@@ -131,10 +153,20 @@ def _boot(
     listener = open_api_listener(api_port, _remembered_port(remembered))
     port: int = listener.getsockname()[1]
     remembered.write_text(str(port))
-    plan = LaunchPlan(home=home, nodes=nodes, images=rules, api_port=port, detach=detach)
+    plan = LaunchPlan(home=home, nodes=nodes, images=rules, families=families, api_port=port, detach=detach)
     record = launch(plan, listener, lock, supervise)
     listener.close()
     return record
+
+
+def _families(wanted: IpFamilies) -> tuple[Family, ...]:
+    """The families a cluster is given: IPv6 only where the kernel has it, which is said where it was wanted."""
+    if wanted is IpFamilies.IPV4:
+        return (Family.IPV4,)
+    if kernel_has_ipv6():
+        return (Family.IPV4, Family.IPV6)
+    complain("this kernel has IPv6 switched off: the cluster has IPv4 alone", "boot without ipv6.disable=1 for both")
+    return (Family.IPV4,)
 
 
 def _remembered_port(file: Path) -> int | None:

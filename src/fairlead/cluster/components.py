@@ -36,9 +36,10 @@ from fairlead.cluster.launch import LaunchPlan
 from fairlead.cluster.manifests import Manifest, apply_manifests
 from fairlead.cluster.standins.process import StandinsConfig
 from fairlead.cluster.standins.process import main as run_standins
-from fairlead.cluster.topology import NodeNetwork, Topology, TopologySpec
+from fairlead.cluster.topology import IPV6_PLAN, NodeNetwork, Topology, TopologySpec
 from fairlead.drivers.kubeapi import KubeClient
 from fairlead.drivers.netns import enter_for_good
+from fairlead.net import Family
 
 API_PORT_INSIDE = 6443
 _ADMIN, _ADMINS = "kubernetes-admin", ("system:masters",)
@@ -58,7 +59,7 @@ def components_of(plan: LaunchPlan, listener: socket.socket) -> list[Component]:
     """Build the network and the certificates, and return what is to run. Raises FairleadError with what refused."""
     home = plan.home
     _refuse_damaged(home.database)
-    spec = TopologySpec(nodes=plan.nodes)
+    spec = TopologySpec(nodes=plan.nodes, second=IPV6_PLAN if Family.IPV6 in plan.families else None)
     topology = Topology.build(spec)
     pki = Pki(home.pki)
     write_private(
@@ -103,8 +104,8 @@ def _agent(
     config = NodeAgentConfig(
         node=node.name,
         kubeconfig=kubeconfig,
-        pod_prefixes=(node.pod_prefix,),
-        service_prefixes=(spec.service_prefix,),
+        pod_prefixes=node.pod_prefixes,
+        service_prefixes=spec.service_prefixes,
         healthz=Binding("", HEALTH_PORT),
         metrics=Binding("127.0.0.1", METRICS_PORT),
         policy_gate=gate_of(sockets, node.name),
@@ -120,7 +121,7 @@ def _agent(
 async def _serve_api(plan: LaunchPlan, pki: Pki, sockets: list[socket.socket], spec: TopologySpec) -> None:
     """The API server and the controllers until SIGTERM, which ends them with every acknowledged write on disk."""
     log = SqliteLog(plan.home.database)
-    server = ApiServer(log, KINDS, service_ranges=(spec.service_prefix,), account_key=pki.account_key())
+    server = ApiServer(log, KINDS, service_ranges=spec.service_prefixes, account_key=pki.account_key())
     await create_first_objects(
         server,
         service_address=str(spec.service_prefix.address + 1),

@@ -29,6 +29,7 @@ from fairlead.drivers.processes import (
     name_process,
     unshare,
 )
+from fairlead.net import Family
 
 _Words = dict[str, str | int]
 Report = Callable[..., None]
@@ -48,6 +49,8 @@ class LaunchPlan(Struct, frozen=True, kw_only=True):
     home: ClusterHome
     nodes: int
     images: tuple[ImageRule, ...] = ()
+    families: tuple[Family, ...] = (Family.IPV4, Family.IPV6)
+    """Of addresses, the first one that of the cluster's own Services."""
     api_port: int
     detach: bool
 

@@ -57,16 +57,17 @@ _ROUTER_SYSCTLS = {  # written before there are links: each link takes a copy of
     "net/ipv4/conf/default/send_redirects": "0",
 }
 _ROUTER_SYSCTLS_OF_MODULES = {
+    "net/ipv6/conf/all/disable_ipv6": "0",  # which a new namespace may copy from the host
+    "net/ipv6/conf/default/disable_ipv6": "0",
     "net/ipv6/conf/all/forwarding": "1",
     "net/ipv6/conf/default/addr_gen_mode": "1",  # no address of a link's own choice
     "net/bridge/bridge-nf-call-iptables": "0",  # what the fabric switches is no business of a firewall
 }
 
 
-class TopologySpec(Struct, frozen=True, kw_only=True):
-    """How large a network, and which addresses. Node number i, from 1, is `node-i`."""
+class AddressPlan(Struct, frozen=True, kw_only=True):
+    """The addresses of one family; by default those of IPv4."""
 
-    nodes: int = 3
     node_prefix: Prefix = field(default_factory=lambda: parse_prefix("172.18.0.0/16"))
     """Holds the fabric at its first address and node number i at the i-th after that."""
     lb_address: Address = field(default_factory=lambda: parse_address("172.18.255.2"))
@@ -83,9 +84,10 @@ class TopologySpec(Struct, frozen=True, kw_only=True):
         """Where the API server listens, and the nodes' router."""
         return self.node_prefix.address + 1
 
-    def node_names(self) -> tuple[str, ...]:
-        """The nodes' names, in the order of their addresses."""
-        return tuple(f"node-{number}" for number in range(1, self.nodes + 1))
+    @property
+    def client_router(self) -> Address:
+        """The fabric, as the client sees it."""
+        return self.client_prefix.address + 1
 
     def node_address(self, number: int) -> Address:
         """The address of node `number`, counted from 1."""
@@ -97,22 +99,79 @@ class TopologySpec(Struct, frozen=True, kw_only=True):
         return Prefix(self.pod_prefix.address + number * share, self.pod_prefix_length)
 
 
+IPV6_PLAN = AddressPlan(
+    node_prefix=parse_prefix("fd00:172:18::/64"),
+    lb_address=parse_address("fd00:172:18::ff02"),
+    lb_pool=parse_prefix("fd00:203:0:113::/112"),
+    client_prefix=parse_prefix("fd00:198:51:100::/64"),
+    pod_prefix=parse_prefix("fd00:10:244::/48"),
+    pod_prefix_length=64,
+    service_prefix=parse_prefix("fd00:10:96::/112"),
+)
+"""The addresses of the second family, unique local ones (RFC 4193) that resemble those of the first."""
+
+
+class TopologySpec(AddressPlan, frozen=True, kw_only=True):
+    """How large a network, and which addresses; its own are the first family's. Node number i, from 1, is `node-i`."""
+
+    nodes: int = 3
+    second: AddressPlan | None = IPV6_PLAN
+    """The addresses of the other family; None for a network of one family."""
+
+    @property
+    def plans(self) -> tuple[AddressPlan, ...]:
+        """The addresses of each family, the first family's first."""
+        return (self,) if self.second is None else (self, self.second)
+
+    @property
+    def service_prefixes(self) -> tuple[Prefix, ...]:
+        """The cluster addresses of each family."""
+        return tuple(plan.service_prefix for plan in self.plans)
+
+    def node_names(self) -> tuple[str, ...]:
+        """The nodes' names, in the order of their addresses."""
+        return tuple(f"node-{number}" for number in range(1, self.nodes + 1))
+
+
 class HostNetwork(Struct, frozen=True):
-    """A machine on the network: its namespace, by a descriptor that this process holds, and its address."""
+    """A machine on the network: its namespace, by a descriptor that this process holds, and an address a family."""
 
     name: str
     netns: int
-    address: Address
+    addresses: tuple[Address, ...]
+
+    @property
+    def address(self) -> Address:
+        """The address of the first family."""
+        return self.addresses[0]
 
 
 class NodeNetwork(Struct, frozen=True):
-    """A node: as a host, and the addresses of its pods."""
+    """A node: as a host, and the addresses of its pods, a prefix for each family."""
 
     name: str
     netns: int
-    address: Address
     addresses: tuple[Address, ...]
-    pod_prefix: Prefix
+    pod_prefixes: tuple[Prefix, ...]
+
+    @property
+    def address(self) -> Address:
+        """The address of the first family."""
+        return self.addresses[0]
+
+    @property
+    def pod_prefix(self) -> Prefix:
+        """The pod addresses of the first family."""
+        return self.pod_prefixes[0]
+
+    def place_of(self, address: Address) -> int:
+        """Where in the first pod prefix an address is, counted from its first."""
+        first = self.pod_prefix.address
+        return int.from_bytes(address.packed, "big") - int.from_bytes(first.packed, "big")
+
+    def pod_addresses(self, address: Address) -> tuple[Address, ...]:
+        """The addresses of the pod with this one of the first family: the same place of each prefix."""
+        return tuple(prefix.address + self.place_of(address) for prefix in self.pod_prefixes)
 
 
 class PodNetwork(Struct, frozen=True):
@@ -120,8 +179,13 @@ class PodNetwork(Struct, frozen=True):
 
     node: str
     netns: int
-    address: Address
+    addresses: tuple[Address, ...]
     interface: str
+
+    @property
+    def address(self) -> Address:
+        """The address of the first family."""
+        return self.addresses[0]
 
 
 class Topology:
@@ -172,18 +236,19 @@ class Topology:
         return (*self._hosts, *(f"node/{name}" for name in self.nodes))
 
     def attach_pod(self, node: str, address: Address) -> PodNetwork:
-        """Make a namespace reachable at `address`, which must be of the node's pod prefix.
+        """Make a namespace reachable at `address`, which must be of the node's first pod prefix.
 
-        The pod has `eth0`, a default route and nothing else. A link that a pod of an earlier run left behind is
+        Of the other family it has the address at the same place of that prefix. The pod has `eth0`, a default route
+        for each family and nothing else. A link that a pod of an earlier run left behind is
         replaced. Raises FairleadError when the kernel refuses, leaving nothing behind.
         """
         at = self.nodes[node]
         assert address in at.pod_prefix, f"{address} is no pod address of {node}"
-        offset = int.from_bytes(address.packed, "big") - int.from_bytes(at.pod_prefix.address.packed, "big")
-        name, index = f"pod{offset}", _FIRST_POD + offset
+        offset = at.place_of(address)
+        name, index, addresses = f"pod{offset}", _FIRST_POD + offset, at.pod_addresses(address)
         netns = new_namespace()
         try:
-            requests = _pod_link(name, index, address, netns)
+            requests = _pod_link(name, index, addresses, netns)
             try:
                 self._socket(node).apply(requests)
             except LinkError as error:
@@ -192,7 +257,7 @@ class Topology:
                 self._socket(node).apply([remove_link(name)])
                 self._socket(node).apply(requests)
             try:
-                _apply_inside(netns, _pod_inside(address))
+                _apply_inside(netns, _pod_inside(addresses))
                 _wait_until_carrying(self._socket(node), index)
             except BaseException:
                 self._socket(node).apply([remove_link(name)])
@@ -200,7 +265,7 @@ class Topology:
         except BaseException:
             os.close(netns)
             raise
-        return PodNetwork(node=node, netns=netns, address=address, interface=name)
+        return PodNetwork(node=node, netns=netns, addresses=addresses, interface=name)
 
     def detach_pod(self, pod: PodNetwork) -> None:
         """Stop routing to a pod and let go of its namespace. Detaching twice is a bug.
@@ -209,7 +274,7 @@ class Topology:
         pods in one sweep, where asking for one takes it 40 ms.
         """
         with suppress(LinkError):  # the interface went together with the namespace's last holder
-            self._socket(pod.node).apply([remove_route(_single(pod.address))])
+            self._socket(pod.node).apply([remove_route(_single(address)) for address in pod.addresses])
         os.close(pod.netns)
 
     def close(self, *, undo: bool = False) -> None:
@@ -218,7 +283,7 @@ class Topology:
             with entered(self.fabric):
                 links = LinkSocket()
                 mine = [link.name for link in links.links() if link.index >= _BRIDGE]
-                for request in [*map(remove_link, mine), remove_route(self.spec.service_prefix)]:
+                for request in [*map(remove_link, mine), *map(remove_route, self.spec.service_prefixes)]:
                     with suppress(LinkError):
                         links.apply([request])
                 links.close()
@@ -230,12 +295,13 @@ class Topology:
         self._sockets, self._hosts, self.nodes = {}, {}, {}
 
     def _build(self) -> None:
-        spec, client_side = self.spec, self.spec.client_prefix.address + 1
-        self._hosts["client"] = HostNetwork("client", new_namespace(), client_side + 1)
-        self._hosts["lb"] = HostNetwork("lb", new_namespace(), spec.lb_address)
+        spec, plans = self.spec, self.spec.plans
+        self._hosts["client"] = HostNetwork("client", new_namespace(), tuple(plan.client_router + 1 for plan in plans))
+        self._hosts["lb"] = HostNetwork("lb", new_namespace(), tuple(plan.lb_address for plan in plans))
         for number, name in enumerate(spec.node_names(), 1):
-            address = spec.node_address(number)
-            self.nodes[name] = NodeNetwork(name, new_namespace(), address, (address,), spec.pod_prefix_of(number))
+            addresses = tuple(plan.node_address(number) for plan in plans)
+            prefixes = tuple(plan.pod_prefix_of(number) for plan in plans)
+            self.nodes[name] = NodeNetwork(name, new_namespace(), addresses, prefixes)
         for netns in (self.fabric, self.lb.netns, *(node.netns for node in self.nodes.values())):
             write_sysctls(netns, _ROUTER_SYSCTLS | _present(netns, _ROUTER_SYSCTLS_OF_MODULES))
         _apply_inside(
@@ -243,25 +309,34 @@ class Topology:
             [
                 set_up(LOOPBACK),
                 create_bridge(_BRIDGE, "fabric", _mac(spec.fabric_address)),
-                add_address(_BRIDGE, spec.fabric_address, spec.node_prefix.length),
-                _cable(_CLIENT_SIDE, _mac(client_side), self.client, master=0),
-                add_address(_CLIENT_SIDE, client_side, spec.client_prefix.length),
+                _cable(_CLIENT_SIDE, _mac(spec.client_router), self.client, master=0),
                 *(
                     _cable(_FIRST_PORT + number, _port_mac(number), host, master=_BRIDGE)
                     for number, host in enumerate((self.lb, *self.nodes.values()))
                 ),
-                add_route(spec.lb_pool, interface=_BRIDGE, via=spec.lb_address),
-                *(add_route(node.pod_prefix, interface=_BRIDGE, via=node.address) for node in self.nodes.values()),
-                add_unreachable(spec.service_prefix),
+                *(request for number in range(len(plans)) for request in self._fabric_routes(number)),
+                *_neighbours(_CLIENT_SIDE, [self.client]),
+                *_neighbours(_BRIDGE, [self.lb, *self.nodes.values()]),
             ],
         )
-        self._set_up_host(self.client, spec.client_prefix.length, client_side)
-        self._set_up_host(self.lb, spec.node_prefix.length, spec.fabric_address)
+        bridge = _mac(spec.fabric_address)
+        routers = [
+            *(add_neighbour(_ETH0, plan.fabric_address, bridge) for plan in plans[1:]),
+            *_neighbours(_ETH0, [self.lb, *self.nodes.values()]),
+        ]
+        at_client = [add_neighbour(_ETH0, plan.client_router, _mac(spec.client_router)) for plan in plans[1:]]
+        self._set_up_host(self.client, [(plan.client_prefix.length, plan.client_router) for plan in plans], at_client)
+        on_bridge = [(plan.node_prefix.length, plan.fabric_address) for plan in plans]
+        self._set_up_host(self.lb, on_bridge, routers)
         for node in self.nodes.values():
-            self._set_up_host(node, spec.node_prefix.length, spec.fabric_address)
-            others = [other for other in self.nodes.values() if other is not node]
-            routes = [add_route(other.pod_prefix, interface=_ETH0, via=other.address) for other in others]
-            _apply_inside(node.netns, [add_unreachable(node.pod_prefix), *routes])
+            self._set_up_host(node, on_bridge, routers)
+            routes = [
+                add_route(prefix, interface=_ETH0, via=address)
+                for other in self.nodes.values()
+                if other is not node
+                for prefix, address in zip(other.pod_prefixes, other.addresses, strict=True)
+            ]
+            _apply_inside(node.netns, [*map(add_unreachable, node.pod_prefixes), *routes])
         with entered(self.fabric):
             links = LinkSocket()
         try:
@@ -270,17 +345,29 @@ class Topology:
         finally:
             links.close()
 
-    def _set_up_host(self, host: HostNetwork | NodeNetwork, length: int, gateway: Address) -> None:
-        """Bring up a host's loopback and `eth0`."""
-        everything = EVERYTHING[host.address.family]
-        default = add_route(everything, interface=_ETH0, via=gateway)
-        requests = [
-            set_up(LOOPBACK),
-            without_link_local(_ETH0),
-            set_up(_ETH0),
-            add_address(_ETH0, host.address, length),
+    def _fabric_routes(self, number: int) -> list[Request]:
+        """The fabric's addresses and routes of the family with this number."""
+        plan = self.spec.plans[number]
+        return [
+            add_address(_BRIDGE, plan.fabric_address, plan.node_prefix.length),
+            add_address(_CLIENT_SIDE, plan.client_router, plan.client_prefix.length),
+            add_route(plan.lb_pool, interface=_BRIDGE, via=plan.lb_address),
+            *(
+                add_route(node.pod_prefixes[number], interface=_BRIDGE, via=node.addresses[number])
+                for node in self.nodes.values()
+            ),
+            add_unreachable(plan.service_prefix),
         ]
-        _apply_inside(host.netns, [*requests, default])
+
+    def _set_up_host(
+        self, host: HostNetwork | NodeNetwork, ways: Sequence[tuple[int, Address]], neighbours: Sequence[Request]
+    ) -> None:
+        """Bring up a host's loopback and `eth0`; `ways` has prefix length and router of each family."""
+        requests = [set_up(LOOPBACK), without_link_local(_ETH0), set_up(_ETH0)]
+        for address, (length, router) in zip(host.addresses, ways, strict=True):
+            requests.append(add_address(_ETH0, address, length))
+            requests.append(add_route(EVERYTHING[address.family], interface=_ETH0, via=router))
+        _apply_inside(host.netns, [*requests, *neighbours])
 
     def _socket(self, node: str) -> LinkSocket:
         """The rtnetlink socket of a node; a forked process opens its own, since answers go to whoever reads first."""
@@ -301,32 +388,40 @@ def _apply_inside(netns: int, requests: Sequence[Request]) -> None:
         links.close()
 
 
+def _neighbours(index: int, hosts: Sequence[HostNetwork | NodeNetwork]) -> list[Request]:
+    """Where hosts are by their second family.
+
+    A router without a link-local address cannot ask for the neighbour of a packet it forwards (net/ipv6/ndisc.c,
+    ndisc_send_ns); with one, it would send redirects, which IPv6 has no setting against.
+    """
+    return [add_neighbour(index, address, _mac(host.address)) for host in hosts for address in host.addresses[1:]]
+
+
 def _cable(index: int, mac: bytes, host: HostNetwork | NodeNetwork, *, master: int) -> Request:
     """A veth pair from the fabric, where it is named as the host, to the host's `eth0`."""
     near = VethEnd(index=index, name=host.name, mac=mac, master=master)
     return create_veth(near, VethEnd(index=_ETH0, name="eth0", mac=_mac(host.address), netns=host.netns))
 
 
-def _pod_link(name: str, index: int, address: Address, netns: int) -> list[Request]:
-    """What a node needs for a pod. The neighbour is permanent, so no pod counts towards the machine's ARP limits."""
-    near = VethEnd(index=index, name=name, mac=_NODE_SIDE_MAC)
-    return [
-        create_veth(near, VethEnd(index=_ETH0, name="eth0", mac=_mac(address), netns=netns)),
-        add_neighbour(index, address, _mac(address)),
-        add_route(_single(address), interface=index),
-    ]
+def _pod_link(name: str, index: int, addresses: Sequence[Address], netns: int) -> list[Request]:
+    """What a node needs for a pod. The neighbours are permanent, so no pod counts towards the machine's ARP limits."""
+    near, mac = VethEnd(index=index, name=name, mac=_NODE_SIDE_MAC), _mac(addresses[0])
+    requests = [create_veth(near, VethEnd(index=_ETH0, name="eth0", mac=mac, netns=netns))]
+    for address in addresses:
+        requests += [add_neighbour(index, address, mac), add_route(_single(address), interface=index)]
+    return requests
 
 
-def _pod_inside(address: Address) -> list[Request]:
-    gateway = POD_GATEWAYS[address.family]
-    return [
-        set_up(LOOPBACK),
-        without_link_local(_ETH0),
-        set_up(_ETH0),
-        add_address(_ETH0, address, 8 * address.family.size),
-        add_neighbour(_ETH0, gateway, _NODE_SIDE_MAC),
-        add_route(EVERYTHING[address.family], interface=_ETH0, via=gateway),
-    ]
+def _pod_inside(addresses: Sequence[Address]) -> list[Request]:
+    requests = [set_up(LOOPBACK), without_link_local(_ETH0), set_up(_ETH0)]
+    for address in addresses:
+        gateway = POD_GATEWAYS[address.family]
+        requests += [
+            add_address(_ETH0, address, 8 * address.family.size),
+            add_neighbour(_ETH0, gateway, _NODE_SIDE_MAC),
+            add_route(EVERYTHING[address.family], interface=_ETH0, via=gateway),
+        ]
+    return requests
 
 
 def _wait_until_carrying(links: LinkSocket, index: int) -> None:
@@ -360,10 +455,11 @@ def _present(netns: int, sysctls: dict[str, str]) -> dict[str, str]:
 
 def _refuse_impossible(spec: TopologySpec) -> None:
     """Raises FairleadError when the nodes do not fit into the prefixes."""
-    shares = 1 << (spec.pod_prefix_length - spec.pod_prefix.length)
-    most = min(shares - 1, spec.node_prefix.size // 2)
-    if not 1 <= spec.nodes <= most:
-        raise FairleadError(
-            f"{spec.nodes} nodes do not fit into {spec.node_prefix} with pods in {spec.pod_prefix}",
-            f"ask for 1 to {most} nodes",
-        )
+    for plan in spec.plans:
+        shares = 1 << (plan.pod_prefix_length - plan.pod_prefix.length)
+        most = min(shares - 1, plan.node_prefix.size // 2)
+        if not 1 <= spec.nodes <= most:
+            raise FairleadError(
+                f"{spec.nodes} nodes do not fit into {plan.node_prefix} with pods in {plan.pod_prefix}",
+                f"ask for 1 to {most} nodes",
+            )

@@ -126,3 +126,8 @@ def close_namespaces(fds: list[int]) -> None:
     for fd in fds:
         with suppress(OSError):
             os.close(fd)
+
+
+def kernel_has_ipv6() -> bool:
+    """Whether this machine's kernel speaks IPv6 at all: booted with `ipv6.disable=1` it has none of its settings."""
+    return Path("/proc/sys/net/ipv6/conf/default").exists()

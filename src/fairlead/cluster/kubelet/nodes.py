@@ -40,7 +40,7 @@ def node_document(node: NodeNetwork, architecture: str) -> Document:
                 "beta.kubernetes.io/arch": architecture,
             },
         },
-        "spec": {"podCIDR": str(node.pod_prefix), "podCIDRs": [str(node.pod_prefix)]},
+        "spec": {"podCIDR": str(node.pod_prefix), "podCIDRs": [str(prefix) for prefix in node.pod_prefixes]},
     }
 
 

@@ -133,12 +133,13 @@ class Containers:
         if address is None:
             raise Refused("FailedCreatePodSandBox", f"no address is free in {node.pod_prefix}")
         try:
-            await self._mount_volumes(pod, self._room(folder, -1, (str(address),), None, host))
+            addresses = tuple(map(str, node.pod_addresses(address)))
+            await self._mount_volumes(pod, self._room(folder, -1, addresses, None, host))
             network = self._around.topology.attach_pod(node.name, address)
         except BaseException:
             pool.let_go(address)
             raise
-        return self._room(folder, network.netns, (str(address),), network, host)
+        return self._room(folder, network.netns, addresses, network, host)
 
     def _room(
         self, folder: Path, netns: int, addresses: tuple[str, ...], network: PodNetwork | None, host: tuple[str, ...]
