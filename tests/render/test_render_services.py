@@ -158,6 +158,17 @@ def test_addresses_outside_the_service_range_are_no_cluster_ips() -> None:
     assert spelt(rows)["cluster-ips"] == ["10.96.0.9"]
 
 
+def test_several_service_ranges_are_all_closed_where_no_service_has_an_address() -> None:
+    rows = ServiceRows(Family.IPV4, PODS, SERVICES, parse_prefix("10.100.0.0/24"), parse_prefix("fd00::/112"))
+    replace(rows, frontend("10.100.0.9:80", WEB), frontend("10.96.0.9:80", WEB), frontend("10.97.0.9:80", WEB))
+    assert spelt(rows)["cluster-ips"] == ["10.100.0.9", "10.96.0.9"]
+    assert [spell_rule(rule, SETS) for rule in rows.desired().chains["filter-forward"].rules[1:]] == [
+        "ct state new ip daddr @cluster-ips goto refuse",
+        "ct state new ip daddr 10.96.0.0/16 drop",
+        "ct state new ip daddr 10.100.0.0/24 drop",
+    ]
+
+
 def test_an_added_backend_is_one_row_and_one_verdict() -> None:
     rows = rows_of()
     replace(rows, frontend("10.96.0.9:80", WEB))

@@ -29,6 +29,7 @@ from services_world import (
     World,
     make_world,
     refused_with,
+    run_ip,
 )
 
 from fairlead.drivers.netlink.nftables import NftSocket
@@ -205,6 +206,20 @@ def test_another_port_of_a_service_is_refused_and_a_free_service_address_is_drop
     for source in (CLIENT, NODE):
         assert refused_with(world, source, port=81) == "ECONNREFUSED"
         assert refused_with(world, source, "10.96.0.10", seconds=0.3) == "timeout"
+
+
+def test_every_service_range_is_closed_where_no_service_has_an_address(world: World) -> None:
+    """1.3, with several ServiceCIDRs: drop inside each of them, and refuse other ports of addresses in use."""
+    run_ip(world.node, "route add 10.100.0.0/24 dev lo")
+    world.rows = ServiceRows(Family.IPV4, PODS, SERVICES, parse_prefix("10.100.0.0/24"))
+    world.nft.apply(world.rows.base())
+    world.serve(frontend(REMOTE_1, address="10.100.0.9"), frontend(REMOTE_1))
+    with ExitStack() as stack:
+        servers = Servers(world, stack, REMOTE_1)
+        for used, free in ((VIP, "10.96.0.10"), ("10.100.0.9", "10.100.0.10")):
+            assert servers.connect(CLIENT, used)[0] == REMOTE_1
+            assert refused_with(world, CLIENT, used, 81) == "ECONNREFUSED"
+            assert refused_with(world, CLIENT, free, seconds=0.3) == "timeout"
 
 
 def test_an_open_connection_survives_changes_of_its_service(world: World) -> None:

@@ -1,6 +1,6 @@
 """The constant part of the service table: its sets, and base chains with their rules.
 
-Comes in: an address family, the local pods' prefixes, the Service range. Goes out: sets, chains and rules. Refuses to
+Comes in: an address family, the local pods' prefixes, the Service ranges. Goes out: sets, chains and rules. Refuses to
 know any frontend: their number changes rows, never this. The rules are those of kube-proxy's nftables mode
 (k/pkg/proxy/nftables/proxier.go), on keyed rows instead of chains per Service.
 """
@@ -33,12 +33,11 @@ _BEFORE_DSTNAT = Priority.DSTNAT - 10
 class ServiceLayout:
     """The sets and rules of one family's service table."""
 
-    def __init__(self, family: Family, pod_prefixes: tuple[Prefix, ...], service_prefix: Prefix | None) -> None:
+    def __init__(self, family: Family, pod_prefixes: tuple[Prefix, ...], service_prefixes: tuple[Prefix, ...]) -> None:
         self.family = family
         self.table_family = TableFamily.of(family)
-        in_family = service_prefix is not None and service_prefix.family is family
-        self.service_prefix = service_prefix if in_family else None
-        self.sets = ServiceSets(family, self.service_prefix)
+        self.service_prefixes = tuple(prefix for prefix in service_prefixes if prefix.family is family)
+        self.sets = ServiceSets(family, self.service_prefixes)
         local = tuple(prefix for prefix in pod_prefixes if prefix.family is family)
         self.choices = ChoiceChains(family, self.sets, local)
         self._steps = Steps(family)
@@ -76,13 +75,13 @@ class ServiceLayout:
         return Rule((*NEW, *restricted, *source, Lookup(self.sets.source_ranges.name, 0, True), Decide(DROP)))
 
     def _refusals(self) -> tuple[Rule, ...]:
-        """Refuse new connections: frontends without backends, other ports of a known address, the Service range."""
+        """Refuse new connections: frontends without backends, other ports of a known address, Service ranges."""
         by_frontend = Rule((*NEW, *self._by_frontend(self.sets.no_endpoints).expressions))
-        if self.service_prefix is None:
+        if not self.service_prefixes:
             return (by_frontend,)
         known = (self._steps.load_destination(), Lookup(self.sets.cluster_ips.name, 0), Decide(goto(REFUSE)))
-        inside = self._steps.destination_in(self.service_prefix)
-        return (by_frontend, Rule((*NEW, *known)), Rule((*NEW, *inside, Decide(DROP))))
+        inside = map(self._steps.destination_in, self.service_prefixes)
+        return (by_frontend, Rule((*NEW, *known)), *(Rule((*NEW, *each, Decide(DROP))) for each in inside))
 
     def _refuse(self) -> tuple[Rule, ...]:
         """Answer TCP with a reset and everything else with port unreachable."""

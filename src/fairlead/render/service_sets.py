@@ -1,6 +1,6 @@
 """The sets and maps of the service table: what rows there are, whatever Services there are.
 
-Comes in: an address family and the Service range. Goes out: definitions. Refuses to know rules and rows.
+Comes in: an address family and the Service ranges. Goes out: definitions. Refuses to know rules and rows.
 """
 
 from fairlead.net import Family, Prefix
@@ -21,7 +21,7 @@ _CLIENTS = 1 << 20
 class ServiceSets:
     """The sets of one family's service table."""
 
-    def __init__(self, family: Family, service_prefix: Prefix | None) -> None:
+    def __init__(self, family: Family, service_prefixes: tuple[Prefix, ...]) -> None:
         source, destination = source_address(family), destination_address(family)
         frontend, backend = (destination, L4PROTO, DESTINATION_PORT), (destination, DESTINATION_PORT)
         self.backends = Map("backends", (*frontend, RANDOM_CHOICE), backend)
@@ -58,5 +58,5 @@ class ServiceSets:
             self.frontends,
             self.no_endpoints,
             self.hairpin,
-            *((self.cluster_ips,) if service_prefix else ()),
+            *((self.cluster_ips,) if service_prefixes else ()),
         )

@@ -28,15 +28,19 @@ from fairlead.render.tallies import Tally
 
 
 class ServiceRows:
-    """The rows of one node's service table. What a method returns is taken for applied."""
+    """The rows of one node's service table. What a method returns is taken for applied.
 
-    def __init__(self, family: Family, pod_prefixes: tuple[Prefix, ...], service_prefix: Prefix | None) -> None:
-        self._layout = ServiceLayout(family, pod_prefixes, service_prefix)
+    Addresses inside `service_prefixes` that no Service has are dropped; prefixes of other families, and None, are
+    nothing.
+    """
+
+    def __init__(self, family: Family, pod_prefixes: tuple[Prefix, ...], *service_prefixes: Prefix | None) -> None:
+        ranges = tuple(prefix for prefix in service_prefixes if prefix is not None)
+        self._layout = ServiceLayout(family, pod_prefixes, ranges)
         self._sets = self._layout.sets
         self._forget()
         self._local_start = leading_bytes(pod_prefixes, family) if pod_prefixes else (b"",)
-        service = self._layout.service_prefix
-        self._cluster_start = leading_bytes((service,), family) if service else ()
+        self._cluster_start = leading_bytes(self._layout.service_prefixes, family)
 
     @property
     def sets(self) -> tuple[AnySet, ...]:
@@ -79,7 +83,7 @@ class ServiceRows:
             for name, extra in extra_rows(self._sets, self._numbers, key, placed).items():
                 rows[name].update(extra)
         rows[self._sets.hairpin.name] = {address * 2: None for address in self._local}
-        if self._layout.service_prefix:
+        if self._layout.service_prefixes:
             rows[self._sets.cluster_ips.name] = dict.fromkeys(self._cluster_ips)
         for name, found in rows.items():
             table.sets[name].rows = found

@@ -50,7 +50,6 @@ class ServiceTable:
         self._of_family = family
         self._settings = settings
         self._answered = answered
-        self._prefix = next((each for each in settings.service_prefixes if each.family is family), None)
         self._awake = False
         self._recent: set[Key] = set()
         self._udp = Answerers()
@@ -84,7 +83,7 @@ class ServiceTable:
         found = self._look()
         if self._rows is None or self.outdated:
             self._local = self._pod_prefixes()
-            self._rows = ServiceRows(self._of_family, self._local, self._prefix)
+            self._rows = ServiceRows(self._of_family, self._local, *self._settings.service_prefixes)
             bare, everything = self._rows.base(), self._rows.replace(self.machine.frontends())
             transaction = Transaction(self.family, TABLE, (*bare.commands, *everything.commands))
         else:
