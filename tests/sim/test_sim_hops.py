@@ -1,7 +1,9 @@
 """What a trace tells of the finer rules: affinity, source ranges, policy Local, hairpins, both families."""
 
 import pytest
+from msgspec.structs import replace
 
+from fairlead.kube.core import NodeAddress
 from fairlead.kube.yamlcodec import parse_documents
 from fairlead.net import Protocol
 from fairlead.sim.answers import Disposition, Trace
@@ -55,6 +57,26 @@ spec:
   clusterIP: 10.96.0.22
   externalTrafficPolicy: Local
   ports: [{port: 80, targetPort: 8080, nodePort: 30080}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: both, namespace: shop}
+spec:
+  type: NodePort
+  selector: {app: web}
+  ipFamilyPolicy: PreferDualStack
+  ports: [{port: 80, targetPort: 8080, nodePort: 30081}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: six, namespace: shop}
+spec: {selector: {app: web}, ipFamilies: [IPv6], ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: four, namespace: shop}
+spec: {nodeName: node-1, containers: [{name: it, image: it}]}
+status: {phase: Running, podIP: 10.244.1.99, podIPs: [{ip: 10.244.1.99}]}
 """
 WORLD = derive_world(parse_documents(MANIFESTS, source="hops"))
 
@@ -142,7 +164,47 @@ def test_a_host_port_leads_to_its_pod_and_names_its_field() -> None:
     assert trace("client", "172.18.0.3:9000").disposition is Disposition.NO_LISTENER
 
 
+def test_a_service_of_both_families_is_traced_in_each() -> None:
+    four, six = WORLD.services["shop", "both"].spec.cluster_ips
+    answer = trace("pod/shop/caller", f"{four}:80")
+    assert {end.address.rpartition(":")[0] for end in answer.ends} == {"10.244.1.2", "10.244.2.3"}
+    answer = trace("pod/shop/caller", f"[{six}]:80")
+    assert {(end.place, end.address) for end in answer.ends} == {
+        ("pod/shop/web-1", "[fd00:10:244:1::2]:8080"),
+        ("pod/shop/web-2", "[fd00:10:244:2::3]:8080"),
+    }
+    assert {end.seen_as for end in answer.ends} == {"fd00:10:244:1::4"}
+    assert "ip6 daddr . meta l4proto . th dport vmap @frontends" in tell_trace(answer)
+
+
+def test_an_ipv6_node_port_is_traced_from_outside() -> None:
+    answer = trace("client", "[fd00:172:18::3]:30081")
+    assert {end.place for end in answer.ends} == {"pod/shop/web-1", "pod/shop/web-2"}
+    assert {end.seen_as for end in answer.ends} == {"fd00:172:18::3"}
+    assert trace("client", "http://[fd00:172:18::3]:30082/").disposition is Disposition.NO_LISTENER
+
+
+def test_a_service_of_one_family_has_addresses_and_endpoints_of_that_family_alone() -> None:
+    answer = trace("pod/shop/caller", "svc/shop/six:80")
+    assert answer.packet.startswith("tcp fd00:10:244:1::4 -> [fd00:10:96::")
+    assert answer.disposition is Disposition.DELIVERED
+
+
+def test_a_node_port_is_traced_at_the_primary_addresses_of_a_node_alone() -> None:
+    node = WORLD.nodes["node-1"]
+    second = NodeAddress(type="InternalIP", address="172.18.0.77")
+    changed = replace(node, status=replace(node.status, addresses=(*node.status.addresses, second)))
+    world = replace(WORLD, nodes={**WORLD.nodes, "node-1": changed})
+    for address, expected in (("172.18.0.2", Disposition.DELIVERED), ("172.18.0.77", Disposition.NO_LISTENER)):
+        assert trace_connection(world, "client", f"{address}:30081", Protocol.TCP).disposition is expected
+
+
+def test_an_unknown_ipv6_service_address_is_dropped() -> None:
+    assert trace("pod/shop/caller", "[fd00:10:96::999]:80").disposition is Disposition.DROPPED
+    assert trace("client", "[fd00:10:96::999]:80").disposition is Disposition.NO_ROUTE
+
+
 def test_a_place_without_an_address_of_the_family_has_no_way() -> None:
-    answer = trace("pod/shop/caller", "[fd00:96::10]:80")
+    answer = trace("pod/shop/four", "[fd00:10:96::10]:80")
     assert answer.disposition is Disposition.NO_ROUTE
-    assert answer.ends[0].reason == "pod/shop/caller has no IPv6 address"
+    assert answer.ends[0].reason == "pod/shop/four has no IPv6 address"

@@ -15,7 +15,8 @@ from fairlead.kube.discovery import SERVICE_NAME_LABEL, Endpoint, EndpointCondit
 from fairlead.kube.documents import Document, mapping_at, number_at, text_at
 from fairlead.kube.meta import Condition, KubeObject, ObjectMeta, ObjectReference
 from fairlead.kube.pods import PodIP
-from fairlead.sim.world import World, pod_prefixes
+from fairlead.net import Family, parse_address
+from fairlead.sim.world import World, addresses_of_node, addresses_of_pod, pod_prefixes
 
 T = TypeVar("T", bound=KubeObject)
 
@@ -52,8 +53,16 @@ def _usual_nodes() -> tuple[Node, ...]:
     return tuple(
         Node(
             metadata=ObjectMeta(name=f"node-{number}"),
-            spec=NodeSpec(pod_cidr=f"10.244.{number}.0/24"),
-            status=NodeStatus(addresses=(NodeAddress(type="InternalIP", address=f"172.18.0.{1 + number}"),)),
+            spec=NodeSpec(
+                pod_cidr=f"10.244.{number}.0/24",
+                pod_cidrs=(f"10.244.{number}.0/24", f"fd00:10:244:{number}::/64"),
+            ),
+            status=NodeStatus(
+                addresses=(
+                    NodeAddress(type="InternalIP", address=f"172.18.0.{1 + number}"),
+                    NodeAddress(type="InternalIP", address=f"fd00:172:18::{1 + number}"),
+                )
+            ),
         )
         for number in range(1, _NODES + 1)
     )
@@ -84,15 +93,16 @@ def _pod_of(workload: Document, number: int, node: str) -> Pod:
 
 
 def _place(number: int, pod: Pod, nodes: Sequence[Node]) -> Pod:
-    """Give a pod a node in turn, an address of that node, and readiness, as far as it has none."""
+    """Give a pod a node in turn, an address of that node in each of its families, and readiness, as far as it lacks."""
     names = [node.metadata.name for node in nodes]
     at = names.index(pod.spec.node_name) if pod.spec.node_name in names else number % len(nodes)
     if pod.spec.host_network:
-        address = nodes[at].status.addresses[0].address
+        addresses = tuple(str(each) for each in addresses_of_node(nodes[at]))
     else:
-        address = str(pod_prefixes(nodes[at])[0].address + (2 + number))
+        addresses = tuple(str(prefix.address + (2 + number)) for prefix in pod_prefixes(nodes[at]))
     ready = Condition(type="Ready", status="True")
-    status = PodStatus(phase="Running", conditions=(ready,), pod_ip=address, pod_ips=(PodIP(ip=address),))
+    held = tuple(PodIP(ip=each) for each in addresses)
+    status = PodStatus(phase="Running", conditions=(ready,), pod_ip=addresses[0], pod_ips=held)
     return replace(
         pod,
         spec=replace(pod.spec, node_name=names[at]),
@@ -105,48 +115,77 @@ def _number_services(services: Sequence[Service]) -> list[Service]:
     taken = {port.node_port for service in services for port in service.spec.ports}
     free = iter(sorted(set(range(_FIRST_NODE_PORT, 32768)) - taken))
     used = {service.spec.cluster_ip for service in services}
-    addresses = (f"10.96.{number >> 8}.{number & 255}" for number in range(_FIRST_SERVICE, 1 << 16))
-    unused = (address for address in addresses if address not in used)
+    unused = (number for number in range(_FIRST_SERVICE, 1 << 16) if f"10.96.{number >> 8}.{number & 255}" not in used)
     return [_number_service(service, unused, free) for service in services]
 
 
-def _number_service(service: Service, addresses: Iterator[str], free: Iterator[int]) -> Service:
+def _number_service(service: Service, unused: Iterator[int], free: Iterator[int]) -> Service:
     spec = service.spec
     if spec.type == "ExternalName":
         return service
     opened = spec.type in ("NodePort", "LoadBalancer") and spec.allocate_load_balancer_node_ports is not False
     ports = tuple(replace(port, node_port=next(free)) if opened and not port.node_port else port for port in spec.ports)
-    address = spec.cluster_ip or next(addresses)
-    return replace(
-        service, spec=replace(spec, ports=ports, cluster_ip=address, cluster_ips=spec.cluster_ips or (address,))
-    )
+    addresses = spec.cluster_ips or _cluster_ips(service, unused)
+    return replace(service, spec=replace(spec, ports=ports, cluster_ip=addresses[0], cluster_ips=addresses))
+
+
+def _cluster_ips(service: Service, unused: Iterator[int]) -> tuple[str, ...]:
+    """An address for each family the Service asks for, the one it names first; a cluster has both (KEP-563)."""
+    spec = service.spec
+    if spec.cluster_ip == "None":
+        return ("None",)
+    number = next(unused)
+    own = {
+        Family.IPV4.value: f"10.96.{number >> 8}.{number & 255}",
+        Family.IPV6.value: str(parse_address("fd00:10:96::") + number),
+    }
+    wanted = list(spec.ip_families) or [Family.IPV4.value]
+    if spec.ip_family_policy in ("PreferDualStack", "RequireDualStack"):
+        wanted += [family for family in own if family not in wanted]
+    if spec.cluster_ip:
+        own[parse_address(spec.cluster_ip).family.value] = spec.cluster_ip
+    return tuple(own[family] for family in wanted)
 
 
 def _slices(service: Service, pods: Sequence[Pod]) -> Iterator[EndpointSlice]:
-    """Yield a slice for each way the Service's ports resolve in its pods; at least one, without endpoints."""
+    """Yield a slice for each family and each way the Service's ports resolve in its pods; at least one, if empty."""
     by_ports: dict[tuple[SlicePort, ...], list[Pod]] = {}
     for pod in pods:
         same = pod.metadata.namespace == service.metadata.namespace
         if same and service.spec.selector.items() <= pod.metadata.labels.items():
             by_ports.setdefault(_resolve_ports(service, pod), []).append(pod)
-    for number, (ports, members) in enumerate(by_ports.items() or ((_resolve_ports(service, None), []),)):
-        yield EndpointSlice(
-            metadata=ObjectMeta(
-                name=f"{service.metadata.name}-{number}",
-                namespace=service.metadata.namespace,
-                labels={SERVICE_NAME_LABEL: service.metadata.name},
-            ),
-            address_type="IPv4",
-            ports=ports,
-            endpoints=tuple(_endpoint(pod) for pod in members),
-        )
+    for family in _families(service):
+        for number, (ports, members) in enumerate(by_ports.items() or ((_resolve_ports(service, None), []),)):
+            held = ((pod, _address_of(pod, family)) for pod in members)
+            yield EndpointSlice(
+                metadata=ObjectMeta(
+                    name=f"{service.metadata.name}-{number}-{family.value.lower()}",
+                    namespace=service.metadata.namespace,
+                    labels={SERVICE_NAME_LABEL: service.metadata.name},
+                ),
+                address_type=family.value,
+                ports=ports,
+                endpoints=tuple(_endpoint(pod, address) for pod, address in held if address),
+            )
 
 
-def _endpoint(pod: Pod) -> Endpoint:
+def _families(service: Service) -> tuple[Family, ...]:
+    """The families of a Service's addresses; of a headless one those it names."""
+    spec = service.spec
+    if spec.cluster_ips == ("None",):
+        return tuple(family for family in Family if family.value in (spec.ip_families or (Family.IPV4.value,)))
+    return tuple(dict.fromkeys(parse_address(each).family for each in spec.cluster_ips))
+
+
+def _address_of(pod: Pod, family: Family) -> str:
+    return next((str(each) for each in addresses_of_pod(pod) if each.family is family), "")
+
+
+def _endpoint(pod: Pod, address: str) -> Endpoint:
     target = ObjectReference(kind="Pod", namespace=pod.metadata.namespace, name=pod.metadata.name)
     ready = any(each.type == "Ready" and each.status == "True" for each in pod.status.conditions)
     return Endpoint(
-        addresses=(pod.status.pod_ip,),
+        addresses=(address,),
         conditions=EndpointConditions(ready=ready),
         node_name=pod.spec.node_name,
         target_ref=target,

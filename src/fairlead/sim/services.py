@@ -126,7 +126,7 @@ def compile_node(world: World, node: Node, family: Family) -> dict[FrontendKey, 
 
     Of two Services that claim a key the first by name has it, and a Service has it before a pod.
     """
-    facts = NodeFacts(node.metadata.name, addresses_of_node(node), node.metadata.labels.get(ZONE_LABEL, ""))
+    facts = NodeFacts(node.metadata.name, _primary(node), node.metadata.labels.get(ZONE_LABEL, ""))
     found: dict[FrontendKey, Frontend] = {}
     for name, service in sorted(world.services.items()):
         slices = [compile_slice(piece, node.metadata.name) for piece in world.slices.get(name, ())]
@@ -139,6 +139,14 @@ def compile_node(world: World, node: Node, family: Family) -> dict[FrontendKey, 
             for frontend in compile_host_ports(outline, facts, family):
                 found.setdefault(frontend.key, frontend)
     return found
+
+
+def _primary(node: Node) -> tuple[Address, ...]:
+    """The first address of each family, the only ones node ports open on (nodePortAddresses `primary`)."""
+    found: dict[Family, Address] = {}
+    for address in addresses_of_node(node):
+        found.setdefault(address.family, address)
+    return tuple(found.values())
 
 
 def find_endpoint(world: World, service: tuple[str, str], address: Address) -> Origin | None:
