@@ -177,3 +177,14 @@ async def test_get_follows_changes(kubectl: Kubectl) -> None:
         assert (await process.stdout.readline()).startswith(b"later ")
     process.kill()
     await process.wait()
+
+
+@pytest.mark.kubectl
+async def test_server_side_apply_and_its_conflicts(kubectl: Kubectl) -> None:
+    assert "deployment.apps/web serverside-applied" in await kubectl("apply --server-side -f -", stdin=MANIFEST)
+    other = MANIFEST.replace("replicas: 2", "replicas: 3")
+    told = await kubectl("apply --server-side --field-manager=other -f -", stdin=other, code=1)
+    assert 'conflict with "kubectl": .spec.replicas' in told
+    await kubectl("apply --server-side --field-manager=other --force-conflicts -f -", stdin=other)
+    assert await kubectl("get deploy web -o jsonpath={.spec.replicas}") == "3"
+    assert "+  replicas: 2" in await kubectl("diff --server-side --force-conflicts -f -", stdin=MANIFEST, code=1)

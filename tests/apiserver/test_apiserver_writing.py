@@ -181,7 +181,6 @@ async def test_a_patch_with_an_old_revision_is_a_conflict(api: Api) -> None:
     ("method", "kind"),
     [
         ("POST", "application/cbor"),
-        ("PATCH", "application/apply-patch+yaml"),
         ("PATCH", "application/json"),
     ],
 )

@@ -14,7 +14,7 @@ from fairlead.kube.documents import Document, items_at, mapping_at, number_at, t
 KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
 """What a client may not change once the server has set it."""
 
-DROPPED = ("managedFields", "selfLink")
+DROPPED = ("selfLink",)
 """What is never stored."""
 
 

@@ -108,6 +108,14 @@ def conflict(resource: Resource, name: str, why: str = "") -> StatusError:
     )
 
 
+def apply_conflict(message: str, conflicts: Sequence[tuple[str, str]]) -> StatusError:
+    """Say whose fields an apply would change: pairs of a sentence and a field."""
+    causes: list[Json] = [
+        {"reason": "FieldManagerConflict", "message": told, "field": field} for told, field in conflicts
+    ]
+    return StatusError(409, "Conflict", message, {"causes": causes})
+
+
 def invalid(resource: Resource, name: str, errors: Sequence[FieldError]) -> StatusError:
     """Say which fields are wrong."""
     texts = [str(error) for error in errors]
@@ -124,6 +132,11 @@ def invalid(resource: Resource, name: str, errors: Sequence[FieldError]) -> Stat
 def unprocessable(message: str) -> StatusError:
     """Say that a patch cannot be applied to the object."""
     return StatusError(422, "Invalid", message)
+
+
+def bad_options(why: str) -> StatusError:
+    """Say that the options of a patch make no sense."""
+    return StatusError(422, "Invalid", f'PatchOptions.meta.k8s.io "" is invalid: {why}')
 
 
 def bad_request(message: str) -> StatusError:

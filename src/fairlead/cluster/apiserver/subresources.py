@@ -17,7 +17,7 @@ from fairlead.cluster.apiserver.statuses import bad_request, conflict
 from fairlead.cluster.apiserver.statuses import invalid as refuse
 from fairlead.cluster.apiserver.store import Stored
 from fairlead.cluster.apiserver.tables import Clock
-from fairlead.cluster.apiserver.writing import Writer, patch_media
+from fairlead.cluster.apiserver.writing import Writer, author_of, patch_media
 from fairlead.kube.documents import Document, Json, items_at, mapping_at, number_at, text_at
 from fairlead.kube.resources import Resource
 
@@ -74,7 +74,8 @@ def scale(call: Call, writer: Writer) -> bytes:
         raise refuse(_SCALE, name, [told])
     document = stored.document()
     document["spec"] = {**mapping_at(document, "spec"), "replicas": replicas}
-    return _encoded(scale_of(writer.replace(call.kind, stored, document, dry_run=call.dry_run).stored))
+    written = writer.replace(call.kind, stored, document, dry_run=call.dry_run, author=author_of(call))
+    return _encoded(scale_of(written.stored))
 
 
 def _merged(current: Document, patch: Document) -> Document:

@@ -18,7 +18,7 @@ from fairlead.cluster.apiserver.allocating import Allocating
 from fairlead.cluster.apiserver.calls import Call, decode_object, resource_key
 from fairlead.cluster.apiserver.kinds.errors import FieldError, invalid, required
 from fairlead.cluster.apiserver.kinds.spec import KindSpec
-from fairlead.cluster.apiserver.negotiation import PATCH_TYPES, body_type
+from fairlead.cluster.apiserver.negotiation import APPLY_PATCH, PATCH_TYPES, YAML, body_type
 from fairlead.cluster.apiserver.objectmeta import (
     DROPPED,
     KEPT,
@@ -34,11 +34,15 @@ from fairlead.cluster.apiserver.objectmeta import (
     settle_namespace,
     substance,
 )
+from fairlead.cluster.apiserver.ownership.tracking import Author, applied, manager_name, track
 from fairlead.cluster.apiserver.patches import apply_patch
 from fairlead.cluster.apiserver.reading import get
 from fairlead.cluster.apiserver.statuses import (
     StatusError,
     already_exists,
+    bad_options,
+    bad_request,
+    conflict,
     no_unique_name,
     not_found,
     unsupported_media_type,
@@ -57,7 +61,6 @@ _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 _MAX_PREFIX = 58
 _TRIES = 8
 _NAMESPACES = ("", "namespaces")
-_APPLY = "application/apply-patch+yaml"
 
 
 Guard = Callable[[KindSpec, Document, Document | None, User], None]
@@ -106,7 +109,7 @@ class Writer:
             namespace=call.target.namespace,
             dry_run=call.dry_run,
             warnings=tuple(warnings),
-            user=call.caller,
+            author=author_of(call),
         )
 
     def create_document(
@@ -117,9 +120,10 @@ class Writer:
         namespace: str,
         dry_run: bool = False,
         warnings: tuple[str, ...] = (),
-        user: User | None = None,
+        author: Author | None = None,
+        applied: bool = False,
     ) -> Written:
-        """Create an object whose shape is known to be right."""
+        """Create an object whose shape is known to be right; one that is `applied` comes with its managers."""
         resource = kind.resource
         document = in_order(kind, document)
         metadata = metadata_of(document)
@@ -142,8 +146,10 @@ class Writer:
         errors = [*errors, *kind.validate(document), *kind.validate_create(document)]
         if errors:
             raise refuse(resource, key[1], errors)
-        if user is not None:
-            self._guard(kind, document, None, user)
+        if author is not None:
+            self._guard(kind, document, None, author.user)
+            if not applied:
+                track(kind, None, document, author, self.now())
         told = (*warnings, *kind.warnings(document))
         stored = self._keep(kind, key, document, dry_run=dry_run)
         return Written(stored=stored, created=True, warnings=told)
@@ -206,7 +212,7 @@ class Writer:
                 namespace=call.target.namespace,
                 dry_run=call.dry_run,
                 warnings=tuple(warnings),
-                user=call.caller,
+                author=author_of(call),
             )
         if not text_at(document, "metadata", "resourceVersion") and not call.kind.allow_unconditional_update:
             told = invalid("metadata.resourceVersion", 0, "must be specified for an update")
@@ -218,7 +224,7 @@ class Writer:
             status=call.target.subresource == "status",
             dry_run=call.dry_run,
             warnings=tuple(warnings),
-            user=call.caller,
+            author=author_of(call),
         )
 
     def replace(
@@ -230,9 +236,13 @@ class Writer:
         status: bool = False,
         dry_run: bool = False,
         warnings: tuple[str, ...] = (),
-        user: User | None = None,
+        author: Author | None = None,
+        applied: bool = False,
     ) -> Written:
-        """Put `document` in the place of `existing`, by the rules of an update or of a status update."""
+        """Put `document` in the place of `existing`, by the rules of an update or of a status update.
+
+        A document that is `applied` comes with its managers; without an author they stay as they are.
+        """
         old = existing.document()
         new = in_order(kind, document)
         settle_metadata(kind, new, old)
@@ -240,11 +250,15 @@ class Writer:
         errors = [*new_finalizers(new, old), *errors]
         if errors:
             raise refuse(kind.resource, existing.key[1], errors)
-        if user is not None:
-            self._guard(kind, new, old, user)
+        if author is not None:
+            self._guard(kind, new, old, author.user)
         if kind.has_generation and substance(new) != substance(old):
             metadata_of(new)["generation"] = (number_at(old, "metadata", "generation") or 0) + 1
         told = warnings if status else (*warnings, *kind.warnings(new))
+        if author is None:
+            copy_field(metadata_of(new), metadata_of(old), "managedFields")
+        elif not applied:
+            track(kind, old, new, author, self.now())
         if new == old:
             return Written(stored=existing, warnings=told)
         return Written(stored=self.settle(kind, existing, new, dry_run=dry_run), warnings=told)
@@ -276,6 +290,10 @@ class Writer:
     def patch(self, call: Call) -> Written:
         """Patch the object a call names."""
         media = patch_media(call)
+        if media == APPLY_PATCH:
+            return self._apply(call)
+        if "force" in call.query:
+            raise bad_options("force: Forbidden: may not be specified for non-apply patch")
         existing = get(call, self.store)
         patched = apply_patch(existing.document(), call.body, media, self.merger(call.kind))
         check_type(call, patched)
@@ -289,7 +307,47 @@ class Writer:
             status=call.target.subresource == "status",
             dry_run=call.dry_run,
             warnings=tuple(warnings),
-            user=call.caller,
+            author=author_of(call),
+        )
+
+    def _apply(self, call: Call) -> Written:
+        """Apply the object in the body on the server; it is created where it is not there (KEP-555)."""
+        if "fieldManager" not in call.query:
+            raise bad_options("fieldManager: Required value: is required for apply patch")
+        document = decode_object(call.body, YAML)
+        check_type(call, document)
+        check_name(call, document)
+        metadata = metadata_of(document)
+        if metadata.pop("managedFields", None):
+            raise bad_request("metadata.managedFields must be nil")
+        warnings = tidy(call.kind, document, b"", call.field_validation)
+        existing = self.store.get(call.resource, call.key)
+        if existing is None and text_at(metadata, "uid"):
+            raise conflict(call.kind.resource, call.target.name, "uid mismatch: the provided object specified uid")
+        live = None if existing is None else existing.document()
+        author = author_of(call)
+        wanted = applied(call.kind, live, document, author, self.now(), force=call.flag("force"))
+        if existing is None:
+            if call.target.subresource:
+                raise not_found(call.kind.resource, call.target.name)
+            return self.create_document(
+                call.kind,
+                wanted,
+                namespace=call.target.namespace,
+                dry_run=call.dry_run,
+                warnings=tuple(warnings),
+                author=author,
+                applied=True,
+            )
+        return self.replace(
+            call.kind,
+            existing,
+            wanted,
+            status=call.target.subresource == "status",
+            dry_run=call.dry_run,
+            warnings=tuple(warnings),
+            author=author,
+            applied=True,
         )
 
     def merger(self, kind: KindSpec) -> Callable[[Document, Document], Document]:
@@ -315,11 +373,14 @@ def unstored(key: ObjectKey, document: Document) -> Stored:
     return Stored(key=key, revision=0, raw=msgspec.json.encode(document), labels={}, fields={})
 
 
+def author_of(call: Call) -> Author:
+    """Return who sent a write, as a manager of fields."""
+    return Author(call.caller, manager_name(call.query, call.headers), call.target.subresource)
+
+
 def patch_media(call: Call) -> str:
     """Return the type of a patch; raise 415 for one that is not served."""
     media = call.headers.get("content-type", "").partition(";")[0].strip()
-    if media == _APPLY:
-        raise unsupported_media_type(f"{media}: no server-side apply yet", PATCH_TYPES)
     if not media:
         raise unsupported_media_type("", PATCH_TYPES)
     return body_type(media, PATCH_TYPES)

@@ -91,6 +91,7 @@ class KindSpec(Struct, frozen=True, kw_only=True):
     first document in place or return what is wrong. `warnings` are for the Warning header of creates and updates.
 
     A kind that is `asked` is never stored: the answer to its POST is the object with its status filled in.
+    `structure` is the OpenAPI schema of a kind that a CustomResourceDefinition made; its `schema` is empty.
     `has_generation`: the engine sets metadata.generation to 1 on create and adds 1 when anything but metadata and
     status differs. `field_labels` gives the labels that a fieldSelector may name beside metadata.name and
     metadata.namespace; a label that is not among `field_label_names` is an error.
@@ -123,6 +124,7 @@ class KindSpec(Struct, frozen=True, kw_only=True):
     warnings: Callable[[Document], list[str]] = no_warnings
     grace_seconds: Callable[[Document, int | None], int] = no_grace
     asked: bool = False
+    structure: Document | None = None
 
     def subresource(self, name: str) -> Subresource | None:
         """Return the subresource of that name, or None."""
