@@ -7,6 +7,7 @@ from admitting import RANGE, created, first, made, problems, spec_of, updated
 
 from fairlead.cluster.apiserver.kinds.allocators import Allocators
 from fairlead.kube.documents import mapping_at
+from fairlead.net import parse_prefix
 
 WEB = {"port": 80}
 SUBDOMAIN = (
@@ -265,3 +266,27 @@ def test_an_address_that_is_taken_is_refused() -> None:
         'spec.clusterIPs: Invalid value: ["10.96.0.9"]: failed to allocate IP 10.96.0.9: '
         "provided IP is already allocated"
     ]
+
+
+def dual() -> Allocators:
+    return Allocators((RANGE, parse_prefix("fd00:10:96::/112")), first)
+
+
+def test_a_service_that_becomes_single_stack_gives_its_second_address_back() -> None:
+    allocators = dual()
+    old, _ = created(made("Service", {"ports": [WEB], "ipFamilyPolicy": "PreferDualStack"}), allocators)
+    allocators.commit(old, None)
+    spec = {**mapping_at(old, "spec"), "ipFamilyPolicy": "SingleStack"}
+    new, wrong = updated({**old, "spec": spec}, old, allocators)
+    assert not wrong
+    assert mapping_at(new, "spec")["ipFamilies"] == ["IPv4"]
+    assert mapping_at(new, "spec")["clusterIPs"] == [mapping_at(old, "spec")["clusterIP"]]
+
+
+def test_the_families_may_not_change_places() -> None:
+    allocators = dual()
+    old, _ = created(made("Service", {"ports": [WEB], "ipFamilyPolicy": "PreferDualStack"}), allocators)
+    spec = mapping_at(old, "spec")
+    turned = {**spec, "ipFamilies": ["IPv6", "IPv4"]}
+    _, wrong = updated({**old, "spec": turned}, old, allocators)
+    assert any("spec.ipFamilies[0]" in each and "may not change once set" in each for each in wrong), wrong

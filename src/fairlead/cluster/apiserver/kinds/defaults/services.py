@@ -63,8 +63,21 @@ def prepare_service_update(new: Document, old: Document) -> None:
     spec, before = child(new, "spec"), mapping_at(old, "spec")
     _sync_addresses(spec, before)
     _patch_allocated(spec, before)
+    _release_second_family(spec, before)
     _drop_type_dependent(new, spec, before)
     _drop_empty_addresses(spec)
+
+
+def _release_second_family(spec: Document, before: Document) -> None:
+    """Give up the second family of a Service that becomes SingleStack, if the client left it as it was.
+
+    (trimFieldsForDualStackDowngrade.)
+    """
+    if text_at(spec, "ipFamilyPolicy") != "SingleStack" or text_at(before, "ipFamilyPolicy") == "SingleStack":
+        return
+    for field in ("clusterIPs", "ipFamilies"):
+        if len(values := items_at(spec, field)) > 1 and values == items_at(before, field):
+            spec[field] = values[:1]
 
 
 def _drop_empty_addresses(spec: Document) -> None:

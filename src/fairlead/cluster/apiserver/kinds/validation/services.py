@@ -203,6 +203,7 @@ def service_update_rules(new: Document, old: Document) -> Found:
     spec, before = mapping_at(new, "spec"), mapping_at(old, "spec")
     if "ExternalName" not in (text_at(spec, "type"), text_at(before, "type")):
         yield from _kept_addresses(items_at(spec, "clusterIPs"), items_at(before, "clusterIPs"))
+        yield from _kept_families(spec, before)
     both = text_at(spec, "type") == text_at(before, "type") == "LoadBalancer"
     if both and spec.get("loadBalancerClass") != before.get("loadBalancerClass"):
         yield invalid("spec.loadBalancerClass", spec.get("loadBalancerClass"), "may not change once set")
@@ -218,6 +219,22 @@ def _kept_addresses(new: Sequence[Json], old: Sequence[Json]) -> Found:
         yield invalid("spec.clusterIPs[0]", list(new), "primary clusterIP can not be unset")
     elif new[0] != old[0]:
         yield invalid("spec.clusterIPs[0]", list(new), "may not change once set")
+
+
+def _kept_families(spec: Document, before: Document) -> Found:
+    """The first family stays, the second comes and goes with the policy; a headless Service may change both.
+
+    (upgradeDowngradeIPFamiliesErrs.)
+    """
+    new, old = items_at(spec, "ipFamilies"), items_at(before, "ipFamilies")
+    if _is_headless(spec) or _is_headless(before) or not old or not new:
+        return
+    if new[0] != old[0] or (len(new) == len(old) and new != old):
+        yield invalid("spec.ipFamilies[0]", list(new), "may not change once set")
+    policy = spec.get("ipFamilyPolicy")
+    if len(new) < len(old) and policy != "SingleStack":
+        detail = "must be set to 'SingleStack' when releasing the secondary ipFamily"
+        yield invalid("spec.ipFamilyPolicy", policy, detail)
 
 
 def service_warnings(service: Document) -> list[str]:
