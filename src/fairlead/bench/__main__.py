@@ -70,6 +70,12 @@ def _follow() -> list[Measurement]:
     return follow()
 
 
+def _policies() -> list[Measurement]:
+    from fairlead.bench.policies import policies
+
+    return policies()
+
+
 BENCHMARKS: dict[str, Callable[[], list[Measurement]]] = {
     "boot": _boot,
     "memory": _memory,
@@ -81,6 +87,7 @@ BENCHMARKS: dict[str, Callable[[], list[Measurement]]] = {
     "follow": _follow,
     "network": _network,
     "api": _api,
+    "policies": _policies,
 }
 
 
