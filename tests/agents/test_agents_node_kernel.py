@@ -135,6 +135,15 @@ async def test_services_are_programmed_although_pods_may_not_be_seen_and_host_po
     await machine.wait_for_ruleset("8081", there=False)
 
 
+async def test_without_policies_nobody_asks_for_them(machine: Machine) -> None:
+    machine.world.forbidden = {"networkpolicies", "namespaces"}
+    machine.start_agent("--no-policies")
+    await machine.wait_for({"10.244.1.2", "10.244.2.2"})
+    await machine.world.put("endpointslices", a_slice("web", "10.244.1.3"))
+    await machine.wait_for({"10.244.1.3"})
+    assert "event=waiting" not in machine.log()
+
+
 async def test_sigterm_leaves_the_rows_and_the_next_agent_applies_only_the_difference(machine: Machine) -> None:
     agent = machine.start_agent()
     await machine.wait_for({"10.244.1.2", "10.244.2.2"})

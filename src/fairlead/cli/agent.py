@@ -49,6 +49,7 @@ def agent(
     metrics_bind_address: Annotated[
         str, typer.Option(help="Where to answer /metrics, /proxyMode and /configz; empty: nowhere.")
     ] = "127.0.0.1:10249",
+    policies: Annotated[bool, typer.Option(help="Enforce network policies; without, the network plugin does.")] = True,
     host_settings: Annotated[
         bool, typer.Option(help="Make the settings of connection tracking that kube-proxy makes.")
     ] = True,
@@ -56,7 +57,7 @@ def agent(
         bool, typer.Option("--cleanup", help="Remove what an agent left in this machine's nftables, and end.")
     ] = False,
 ) -> None:
-    """Run agents in the foreground: `node` programs Services into this machine's nftables."""
+    """Run agents in the foreground: `node` programs Services and network policies into this machine's nftables."""
     import asyncio
     import socket
 
@@ -72,6 +73,7 @@ def agent(
         return
 
     from fairlead.agents.node import NodeAgentConfig, main
+    from fairlead.render.policy_chains import PolicySettings
 
     config = NodeAgentConfig(
         node=node or os.environ.get("NODE_NAME") or socket.gethostname().lower(),
@@ -84,6 +86,7 @@ def agent(
         else _prefixes(nodeport_addresses, "--nodeport-addresses"),
         healthz=_binding(healthz_bind_address, "--healthz-bind-address"),
         metrics=_binding(metrics_bind_address, "--metrics-bind-address"),
+        policies=PolicySettings() if policies else None,
         host_settings=host_settings,
     )
     asyncio.run(main(config))
