@@ -22,6 +22,7 @@ VERBS = {
     "kubeconfig": "kubeconfig",
     "exec": "execute",
     "trace": "trace",
+    "reach": "reach",
     "agent": "agent",
 }
 """Each verb, and the name of its module and of the function in it."""

@@ -87,6 +87,7 @@ def _pod_of(workload: Document, number: int, node: str) -> Pod:
         **mapping_at(template, "metadata"),
         "name": f"{metadata.get('name', '')}-{number}",
         "namespace": metadata.get("namespace", "default"),
+        "ownerReferences": [{"kind": workload.get("kind"), "name": metadata.get("name", ""), "controller": True}],
     }
     spec = mapping_at(template, "spec")
     return _read({"kind": "Pod", "metadata": name, "spec": {**spec, "nodeName": node} if node else spec}, Pod)

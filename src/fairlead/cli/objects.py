@@ -1,0 +1,73 @@
+"""Objects for the verbs that explain: read from manifests, or listed from a running cluster."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fairlead.cli.homes import running_cluster
+from fairlead.drivers.errors import FairleadError
+
+if TYPE_CHECKING:
+    from fairlead.kube.documents import Document
+    from fairlead.sim.reach_objects import PolicyObjects
+
+
+def read_manifests(files: Sequence[Path]) -> "list[Document]":
+    """The documents of manifests; `-` is standard input. Raises FairleadError, naming file and line."""
+    from fairlead.cluster.manifests import manifest_files
+    from fairlead.kube.yamlcodec import parse_documents
+
+    try:
+        paths = manifest_files([each for each in files if str(each) != "-"])
+        texts = [(str(path), path.read_text()) for path in paths]
+        texts += [("standard input", sys.stdin.read()) for each in files if str(each) == "-"]
+        return [document for where, text in texts for document in parse_documents(text, source=where)]
+    except (OSError, ValueError) as error:
+        raise FairleadError(f"cannot read the manifests: {error}") from error
+
+
+def policy_objects(documents: "Sequence[Document]") -> "PolicyObjects":
+    """What decides who may talk to whom, from manifests alone. Raises FairleadError."""
+    from fairlead.sim.reach_manifests import objects_of
+
+    try:
+        return objects_of(documents)
+    except ValueError as error:
+        raise FairleadError(f"cannot read the manifests: {error}") from error
+
+
+def live_objects(name: str) -> "PolicyObjects":
+    """The same of a running cluster."""
+    home, _ = running_cluster(name)
+    return asyncio.run(_list(home.kubeconfig))
+
+
+async def _list(kubeconfig: Path) -> "PolicyObjects":
+    from fairlead.drivers.kubeapi import HttpTransport, KubeClient
+    from fairlead.kube.core import Namespace, Pod, Service
+    from fairlead.kube.discovery import EndpointSlice
+    from fairlead.kube.networking import Ingress, NetworkPolicy
+    from fairlead.sim.reach_objects import PolicyObjects
+
+    client = KubeClient(HttpTransport.from_kubeconfig(kubeconfig))
+    try:
+        namespaces, pods, policies, services, slices, ingresses = await asyncio.gather(
+            client.list(Namespace),
+            client.list(Pod),
+            client.list(NetworkPolicy),
+            client.list(Service),
+            client.list(EndpointSlice),
+            client.list(Ingress),
+        )
+    finally:
+        await client.close()
+    return PolicyObjects(
+        namespaces=namespaces.items,
+        pods=pods.items,
+        policies=policies.items,
+        services=services.items,
+        slices=slices.items,
+        ingresses=ingresses.items,
+    )
