@@ -202,25 +202,25 @@ class Machine:
         found = self.run("nft", "list", "map", "ip", "fairlead", "backends")
         return set(re.findall(r": (10\.244\.\d+\.\d+) \. \d+", found))
 
-    async def wait_for(self, addresses: set[str], seconds: float = 10) -> None:
+    async def wait_for(self, addresses: set[str], seconds: float = 30) -> None:
         deadline = time.monotonic() + seconds
         while self.addresses() != addresses:
             assert time.monotonic() < deadline, f"{self.addresses()} never became {addresses}: {self.log()}"
             await asyncio.sleep(0.02)
 
-    async def wait_for_log(self, text: str, times: int = 1, seconds: float = 10) -> None:
+    async def wait_for_log(self, text: str, times: int = 1, seconds: float = 30) -> None:
         deadline = time.monotonic() + seconds
         while self.log().count(text) < times:
             assert time.monotonic() < deadline, f"{text!r} was never said: {self.log()}"
             await asyncio.sleep(0.02)
 
-    async def wait_for_ruleset(self, pattern: str, *, there: bool, seconds: float = 10) -> None:
+    async def wait_for_ruleset(self, pattern: str, *, there: bool, seconds: float = 30) -> None:
         deadline = time.monotonic() + seconds
         while bool(re.search(pattern, self.run("nft", "list", "ruleset"), re.DOTALL)) is not there:
             assert time.monotonic() < deadline, f"{pattern}: {self.run('nft', 'list', 'ruleset')} {self.log()}"
             await asyncio.sleep(0.02)
 
-    async def wait_for_answer(self, url: str, status: str, seconds: float = 10) -> None:
+    async def wait_for_answer(self, url: str, status: str, seconds: float = 30) -> None:
         deadline = time.monotonic() + seconds
         while self.run("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", url) != status:
             assert time.monotonic() < deadline, f"{url} never answered {status}: {self.log()}"
