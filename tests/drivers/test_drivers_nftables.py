@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fairlead.drivers.netlink import nftables
 from fairlead.drivers.netlink.nftables import NftError, NftSocket
@@ -294,6 +295,16 @@ def test_a_batch_beyond_the_send_buffer_is_cut_and_all_of_it_arrives(nft_socket:
     pieces = nft_socket.generation() - before
     assert pieces > 2
     assert listed(nft_socket).sets["ports"].rows == {element.key: element.value for element in rows}
+
+
+@pytest.mark.parametrize("separable", [False, True])
+def test_a_long_transaction_is_cut_only_where_it_is_separable(nft_socket: NftSocket, separable: bool) -> None:
+    rows = numbered(60_000)
+    nft_socket.apply(EMPTY)
+    before = nft_socket.generation()
+    nft_socket.apply(replace(transaction(AddElements(PORTS, rows)), separable=separable))
+    assert (nft_socket.generation() - before > 1) is separable
+    assert len(listed(nft_socket).sets["ports"].rows or ()) == len(rows)
 
 
 def test_a_message_longer_than_the_limit_goes_alone(nft_socket: NftSocket) -> None:

@@ -66,9 +66,13 @@ class Network:
         self.objects = ServiceObjects("node-1")
         settings = ServiceSettings(service_prefixes=(parse_prefix("10.96.0.0/16"),))
         part = ServicePart(self.objects, settings, _nothing_stale)
-        self._services, self._slices, nodes = part.feeds()
+        feeds = {feed.cls: feed for feed in part.feeds()}
+        self._services, self._slices = feeds.pop(Service), feeds.pop(EndpointSliceOutline)
         self._table = next(table for table in part.tables() if table.ip_family is Family.IPV4)
+        nodes = feeds.pop(Node)
         nodes.take(Replaced((nodes.keep(msgspec.convert(_NODE, Node)),)))
+        for other in feeds.values():
+            other.take(Replaced(()))
         kept = (self._services.keep(msgspec.convert(each, Service)) for each in services)
         self._services.take(Replaced(tuple(kept)))
         self._slices.take(Replaced(tuple(map(self._keep, slices))))

@@ -85,7 +85,7 @@ class ServiceTable:
             self._local = self._pod_prefixes()
             self._rows = ServiceRows(self._of_family, self._local, *self._settings.service_prefixes)
             bare, everything = self._rows.base(), self._rows.replace(self.machine.frontends())
-            transaction = Transaction(self.family, TABLE, (*bare.commands, *everything.commands))
+            transaction = Transaction(self.family, TABLE, (*bare.commands, *everything.commands), separable=True)
         else:
             self._rows.replace(found.changes)
             transaction = None

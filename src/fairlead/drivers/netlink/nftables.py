@@ -44,6 +44,7 @@ _WANTED_SEND_BUFFER = 1 << 29
 _WANTED_RECEIVE_BUFFER = 1 << 22
 _RECEIVE_SIZE = 1 << 16
 _BATCH_OVERHEAD = 4096
+_PIECE = 1 << 20  # bytes, some 20,000 rows
 
 MOST_ROWS = 250_000
 """How many rows of one set are listed: a second or two; the time grows with the square of their number."""
@@ -96,10 +97,12 @@ class NftSocket:
     def apply(self, transaction: Transaction) -> None:
         """Carry out a transaction and wait for the kernel's acknowledgement. Raises NftError.
 
-        All or nothing as long as the batch fits the socket's send buffer, which for root always is so. A longer one is
-        cut between messages that need not be together, and a failure then leaves the earlier pieces done.
+        All or nothing as long as the batch fits the socket's send buffer, which for root always is so. A longer one,
+        and a long one that is separable, is cut between messages that need not be together, and a failure then leaves
+        the earlier pieces done.
         """
-        for messages in self._batches(encode_transaction(transaction)):
+        limit = min(self.limit, _PIECE) if transaction.separable else self.limit
+        for messages in self._batches(encode_transaction(transaction), limit):
             self._send_batch(messages, transaction)
 
     def list_table(self, family: TableFamily, name: str, most_rows: int = MOST_ROWS) -> TableContents | None:
@@ -213,13 +216,13 @@ class NftSocket:
                 self._socket.setsockopt(socket.SOL_SOCKET, plain, size)
         return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
 
-    def _batches(self, messages: Iterator[Message]) -> Iterator[list[Message]]:
+    def _batches(self, messages: Iterator[Message], limit: int) -> Iterator[list[Message]]:
         """Gather messages into batches within the limit; a group that alone is longer gets a batch to itself."""
         batch: list[Message] = []
         size = 0
         for group in _groups(messages):
             length = sum(len(message.body) + _HEADER_SIZE for message in group)
-            if batch and size + length > self.limit:
+            if batch and size + length > limit:
                 yield batch
                 batch, size = [], 0
             batch += group
