@@ -6,10 +6,13 @@ import os
 import random
 import re
 import socket
+import struct
 import subprocess
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from aiohttp import web
@@ -164,9 +167,25 @@ class Machine:
         found = self.run("conntrack", "-L", "-p", "udp", "--orig-dst", "10.96.0.53")
         return set(re.findall(r"sport=(\d+) dport=80 .*?src=([\d.]+) ", found))
 
-    def listen(self) -> subprocess.Popen[str]:
-        with entered(self.namespace):
-            return subprocess.Popen(["nft", "monitor"], stdout=subprocess.PIPE, text=True)
+    def listen(self) -> Callable[[], list[tuple[int, bytes]]]:
+        """Hear of every nftables commit from now on; what is returned tells the messages by type."""
+        heard = open_socket(self.namespace, socket.AF_NETLINK, socket.SOCK_RAW, 12)
+        heard.bind((0, 0))
+        heard.setsockopt(270, 1, 7)  # SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES
+
+        def told() -> list[tuple[int, bytes]]:
+            messages: list[tuple[int, bytes]] = []
+            with suppress(BlockingIOError):
+                while True:
+                    data, at = heard.recv(1 << 17), 0
+                    while at + 16 <= len(data):
+                        length, kind = struct.unpack_from("=IH", data, at)
+                        messages.append((kind, data[at + 16 : at + length]))
+                        at += (length + 3) & ~3
+            heard.close()
+            return messages
+
+        return told
 
     def start_agent(self, *options: str) -> subprocess.Popen[bytes]:
         config = self.folder / "kubeconfig"
