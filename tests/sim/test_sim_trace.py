@@ -205,7 +205,7 @@ class Closed:
     def origin(self, packet: Packet, step: Step) -> Origin | None:
         return Origin("NetworkPolicy", "shop", "closed", f"spec.ingress[{step.number}]")
 
-    def refusal(self, packet: Packet, step: Step) -> Reason:
+    def refusal(self, packet: Packet, step: Step, onward: Packet) -> Reason:
         return Reason(f"no policy lets {packet.source} in", self.origin(packet, step))
 
 

@@ -104,18 +104,24 @@ def _live_world(name: str) -> "World":
 
 async def _list_world(kubeconfig: Path) -> "World":
     from fairlead.drivers.kubeapi import HttpTransport, KubeClient
-    from fairlead.kube.core import Node, Pod, Service
+    from fairlead.kube.core import Namespace, Node, Pod, Service
     from fairlead.kube.discovery import EndpointSlice
+    from fairlead.kube.networking import NetworkPolicy
     from fairlead.sim.world import World
 
     client = KubeClient(HttpTransport.from_kubeconfig(kubeconfig))
     try:
-        nodes, pods, services, slices = await asyncio.gather(
-            client.list(Node), client.list(Pod), client.list(Service), client.list(EndpointSlice)
+        nodes, pods, services, slices, namespaces, policies = await asyncio.gather(
+            client.list(Node),
+            client.list(Pod),
+            client.list(Service),
+            client.list(EndpointSlice),
+            client.list(Namespace),
+            client.list(NetworkPolicy),
         )
     finally:
         await client.close()
-    return World.of(nodes.items, pods.items, services.items, slices.items)
+    return World.of(nodes.items, pods.items, services.items, slices.items, namespaces.items, policies.items)
 
 
 def _send(answer: "Trace", proto: Transport, name: str) -> "Sent":

@@ -10,10 +10,11 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from fairlead.kube.core import Node, NodeAddress, NodeSpec, NodeStatus, Pod, PodStatus, Service, ServicePort
+from fairlead.kube.core import Namespace, Node, NodeAddress, NodeSpec, NodeStatus, Pod, PodStatus, Service, ServicePort
 from fairlead.kube.discovery import SERVICE_NAME_LABEL, Endpoint, EndpointConditions, EndpointSlice, SlicePort
 from fairlead.kube.documents import Document, mapping_at, number_at, text_at
 from fairlead.kube.meta import Condition, KubeObject, ObjectMeta, ObjectReference
+from fairlead.kube.networking import NetworkPolicy
 from fairlead.kube.pods import PodIP
 from fairlead.net import Family, parse_address
 from fairlead.sim.world import World, addresses_of_node, addresses_of_pod, pod_prefixes
@@ -34,7 +35,9 @@ def derive_world(documents: Sequence[Document]) -> World:
     services = _number_services([_read(each, Service) for each in documents if text_at(each, "kind") == "Service"])
     written = [_read(each, EndpointSlice) for each in documents if text_at(each, "kind") == "EndpointSlice"]
     derived = (piece for service in services if service.spec.selector for piece in _slices(service, pods))
-    return World.of(nodes, pods, services, (*written, *derived))
+    namespaces = (_read(each, Namespace) for each in documents if text_at(each, "kind") == "Namespace")
+    policies = (_read(each, NetworkPolicy) for each in documents if text_at(each, "kind") == "NetworkPolicy")
+    return World.of(nodes, pods, services, (*written, *derived), namespaces, policies)
 
 
 def _read(document: Document, kind: type[T]) -> T:

@@ -15,11 +15,12 @@ from fairlead.nft.objects import AnySet, Element
 from fairlead.nft.rule_text import spell_rule
 from fairlead.nft.text import spell_element
 from fairlead.sim.answers import RuleStep
+from fairlead.sim.policy_tables import policy_table
 from fairlead.sim.services import ServiceTable
 from fairlead.sim.tables import NodeTable, Reason
 from fairlead.sim.world import World, addresses_of_node, pod_prefixes
 
-FURTHER: tuple[Callable[[World, Node, Family], NodeTable | None], ...] = ()
+FURTHER: tuple[Callable[[World, Node, Family], NodeTable | None], ...] = (policy_table,)
 """The tables a node has besides that of Services."""
 
 
@@ -53,7 +54,7 @@ class NodeRules:
         step = next((each for each in reversed(passage.steps) if each.matched), None)
         if step is None:
             return Reason("the policy of a base chain")
-        return self._by_name[step.table].refusal(packet, step)
+        return self._by_name[step.table].refusal(packet, step, passage.packet)
 
     def _explain(self, packet: Packet, step: Step) -> RuleStep:
         table = self._by_name[step.table]

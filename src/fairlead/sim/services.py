@@ -77,7 +77,7 @@ class ServiceTable:
         field = _FIELDS.get(looked.set)
         return replace(origin, field=field) if origin and field else origin
 
-    def refusal(self, packet: Packet, step: Step) -> Reason:
+    def refusal(self, packet: Packet, step: Step, onward: Packet) -> Reason:
         """Why a connection comes to no endpoint."""
         frontend = self.frontend(packet)
         if frontend is not None and frontend.sources is not None and not _admits(frontend.sources, packet.source):

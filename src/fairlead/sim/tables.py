@@ -40,6 +40,9 @@ class NodeTable(Protocol):
         """The object field that a rule which applied, or the row it found, was made of; `packet` is as it came."""
         ...
 
-    def refusal(self, packet: Packet, step: Step) -> Reason:
-        """Why a packet, as it came to the node, was dropped or rejected by a rule of this table."""
+    def refusal(self, packet: Packet, step: Step, onward: Packet) -> Reason:
+        """Why a packet, as it came to the node, was dropped or rejected by a rule of this table.
+
+        `onward` is the packet as it was by then: its destination may have been translated.
+        """
         ...

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from fairlead.kube.core import Node, Pod, Service
+from fairlead.kube.core import Namespace, Node, Pod, Service
 from fairlead.kube.discovery import SERVICE_NAME_LABEL, EndpointSlice
+from fairlead.kube.networking import NetworkPolicy
 from fairlead.net import Address, Prefix, Protocol, parse_address, parse_prefix
 
 Name = tuple[str, str]
@@ -34,10 +35,17 @@ class World(Struct, frozen=True):
     services: dict[Name, Service]
     slices: dict[Name, tuple[EndpointSlice, ...]]
     network: Network = Network()
+    namespaces: tuple[Namespace, ...] = ()
+    policies: tuple[NetworkPolicy, ...] = ()
 
     @staticmethod
-    def of(
-        nodes: Iterable[Node], pods: Iterable[Pod], services: Iterable[Service], slices: Iterable[EndpointSlice]
+    def of(  # noqa: PLR0913  one list for each kind
+        nodes: Iterable[Node],
+        pods: Iterable[Pod],
+        services: Iterable[Service],
+        slices: Iterable[EndpointSlice],
+        namespaces: Iterable[Namespace] = (),
+        policies: Iterable[NetworkPolicy] = (),
     ) -> "World":
         """Return the world of these objects; pods that have ended are left out."""
         by_service: dict[Name, tuple[EndpointSlice, ...]] = {}
@@ -49,6 +57,8 @@ class World(Struct, frozen=True):
             {name_of(pod): pod for pod in pods if pod.status.phase not in ("Succeeded", "Failed")},
             {name_of(service): service for service in services},
             by_service,
+            namespaces=tuple(namespaces),
+            policies=tuple(policies),
         )
 
     def node_holding(self, address: Address) -> Node | None:
