@@ -10,18 +10,21 @@ from fairlead.sim.trace import trace_connection
 from fairlead.sim.world import World
 
 WORLD = """
-{kind: Pod, metadata: {name: web, namespace: shop, labels: {app: web}}, spec: {nodeName: node-1}}
+{apiVersion: v1, kind: Pod, metadata: {name: web, namespace: shop, labels: {app: web}}, spec: {nodeName: node-1}}
 ---
-{kind: Pod, metadata: {name: api, namespace: shop, labels: {app: api}}, spec: {nodeName: node-2}}
+{apiVersion: v1, kind: Pod, metadata: {name: api, namespace: shop, labels: {app: api}}, spec: {nodeName: node-2}}
 ---
+apiVersion: v1
 kind: Pod
 metadata: {name: db, namespace: data, labels: {app: db}}
 spec: {nodeName: node-3, containers: [{ports: [{containerPort: 5432}]}]}
 ---
+apiVersion: v1
 kind: Service
 metadata: {name: db, namespace: data}
 spec: {selector: {app: db}, ports: [{port: 15432, targetPort: 5432}]}
 ---
+apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata: {name: only-api, namespace: data}
 spec:
@@ -35,12 +38,14 @@ spec:
 """
 NO_EGRESS = """
 ---
+apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata: {name: no-egress, namespace: shop}
 spec: {podSelector: {}, policyTypes: [Egress]}
 """
 METRICS = """
 ---
+apiVersion: v1
 kind: Service
 metadata: {name: metrics, namespace: data}
 spec: {selector: {app: db}, ports: [{port: 80, targetPort: 9187}]}
