@@ -13,17 +13,22 @@ from rule_hosts import HOSTS, Answer
 from rule_rig import Document, Rig
 
 from fairlead.agents.node.policies import PolicyPart
-from fairlead.agents.node.policy_objects import KeptPolicy, PolicyObjects
+from fairlead.agents.node.policy_objects import PolicyObjects
 from fairlead.drivers.kubeapi import Applied, Deleted, Replaced
 from fairlead.kube.core import Namespace
 from fairlead.kube.networking import NetworkPolicy
 from fairlead.kube.outlines import PodOutline
-from fairlead.model.policies import Policy
+from fairlead.kube.policy import ClusterNetworkPolicy
 from fairlead.nft.objects import TableFamily
 from fairlead.nft.transactions import AddTable, DeleteTable, Transaction
 from fairlead.render.policy_chains import TABLE, PolicySettings
 
-_KINDS = {"Pod": PodOutline, "NetworkPolicy": NetworkPolicy, "Namespace": Namespace}
+_KINDS = {
+    "Pod": PodOutline,
+    "NetworkPolicy": NetworkPolicy,
+    "ClusterNetworkPolicy": ClusterNetworkPolicy,
+    "Namespace": Namespace,
+}
 _MOMENT = 0.06
 """How long nobody may answer for it to count as silence: an answer takes a hundredth of that."""
 NAMESPACE_OF = {"web-1": "shop", "far-1": "shop", "web-2": "other", "far-2": "other"}
@@ -42,31 +47,35 @@ class PolicyRig(Rig):
         self._policy_feeds = {kinds[feed.cls]: feed for feed in self.part.feeds() if feed.cls in kinds}
         self._tables = (*self._tables, *self.part.tables())
 
-    def enforce(self, *documents: Document, settings: PolicySettings | None = None) -> None:
-        """Start from nothing, with the four pods, two namespaces and these objects in place of those of their name."""
+    def enforce(
+        self, *documents: Document, settings: PolicySettings | None = None, without: Sequence[str] = ()
+    ) -> None:
+        """Start from nothing, with the four pods, two namespaces and these objects in place of those of their name.
+
+        `without` are kinds that the API server does not know.
+        """
         self.settings = settings or PolicySettings()
         for family in (TableFamily.IP, TableFamily.IP6):
             self.nft.apply(Transaction(family, TABLE, (AddTable(), DeleteTable())))
         self.restart(*(each for each in documents if each["kind"] not in _KINDS))
-        self._list(documents)
+        self._list(documents, without)
 
     def enforce_again(self, *documents: Document) -> None:
         """Be another agent that is started beside the rows of this one, and hears of the same world."""
         self._start()
         self._list(documents)
 
-    def _list(self, documents: Sequence[Document]) -> None:
+    def _list(self, documents: Sequence[Document], without: Sequence[str] = ()) -> None:
         own = [*map(a_namespace, ("shop", "other")), *map(a_pod, NAMESPACE_OF)]
         named = {(each["kind"], each["metadata"]["name"]): each for each in (*own, *documents)}
         for kind in _KINDS:
             of_kind = [each for each in named.values() if each["kind"] == kind]
             feed = self._policy_feeds[kind]
+            if kind in without:
+                assert feed.absent is not None
+                feed.absent()
+                continue
             feed.take(Replaced(tuple(feed.keep(msgspec.convert(each, feed.cls)) for each in of_kind)))
-        self._attend()
-
-    def add_tiered(self, *policies: Policy) -> None:
-        """Hear of policies of the other tiers."""
-        self.policy_objects.take_cluster_policies(Replaced(tuple(KeptPolicy(each, ()) for each in policies)))
         self._attend()
 
     def hear(self, *documents: Document) -> None:

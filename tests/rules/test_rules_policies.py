@@ -6,10 +6,7 @@ from typing import Any
 import pytest
 from policy_rig import PolicyRig, a_namespace, a_pod, a_policy, labelled
 from rule_hosts import HOSTS, NODE
-from rule_rig import a_service, a_slice
-
-from fairlead.model import Origin
-from fairlead.model.policies import Action, Anyone, LabelTest, Operator, PodGroup, Policy, PolicyRule, Tier
+from rule_rig import Document, a_service, a_slice
 
 pytestmark = pytest.mark.kernel
 
@@ -251,36 +248,50 @@ def test_labels_take_effect_on_pods_that_run(policies: PolicyRig) -> None:
     assert policies.reaches("far-2", "web-1")
 
 
-def tiered(name: str, tier: Tier, action: Action, priority: int = 0) -> Policy:
-    """A policy of another tier for what far-1 sends to namespace shop."""
-    origin = Origin("ClusterNetworkPolicy", "", name)
-    far = PodGroup(None, (), (LabelTest("pod", Operator.IN, ("far-1",)),))
-    rule = PolicyRule((far,), None, action, origin)
-    return Policy(origin=origin, tier=tier, priority=priority, subject=PodGroup("shop"), ingress=(rule,), egress=None)
+def tiered(name: str, tier: str, action: str, priority: int = 0, **peer: Any) -> Document:
+    """A ClusterNetworkPolicy for what far-1, or somebody else, sends to namespace shop."""
+    far_1 = {"pods": {"namespaceSelector": {}, "podSelector": labelled(pod="far-1")}}
+    return {
+        "kind": "ClusterNetworkPolicy",
+        "metadata": {"name": name},
+        "spec": {
+            "tier": tier,
+            "priority": priority,
+            "subject": {"namespaces": {"matchLabels": {"kubernetes.io/metadata.name": "shop"}}},
+            "ingress": [{"action": action, "from": [peer or far_1]}],
+        },
+    }
 
 
 def test_admin_policies_come_first_and_baseline_ones_last(policies: PolicyRig) -> None:
     """3.2: Admin, then NetworkPolicy, then Baseline; Pass leaves the tier, and the lower priority goes first."""
-    policies.enforce()
-    policies.add_tiered(tiered("base", Tier.BASELINE, Action.DENY))
+    policies.enforce(tiered("base", "Baseline", "Deny"))
     assert not policies.reaches("far-1", "web-1")
     assert policies.reaches("far-2", "web-1")
     policies.hear(a_policy(ingress=[{}]))
     assert policies.reaches("far-1", "web-1")
-    policies.add_tiered(tiered("deny", Tier.ADMIN, Action.DENY, 5))
+    policies.hear(tiered("deny", "Admin", "Deny", 5))
     assert not policies.reaches("far-1", "web-1")
-    policies.add_tiered(tiered("deny", Tier.ADMIN, Action.DENY, 5), tiered("pass", Tier.ADMIN, Action.PASS, 1))
+    policies.hear(tiered("other", "Admin", "Pass", 1))
     assert policies.reaches("far-1", "web-1")
-    policies.add_tiered(tiered("deny", Tier.ADMIN, Action.DENY, 5), tiered("accept", Tier.ADMIN, Action.ACCEPT, 1))
-    policies.hear(a_policy())
+    policies.hear(tiered("other", "Admin", "Accept", 1), a_policy())
     assert policies.reaches("far-1", "web-1")
     assert not policies.reaches("far-2", "web-1")
 
 
-def test_an_unknown_peer_fails_closed(policies: PolicyRig) -> None:
-    """3.2: an Accept rule for nobody accepts nothing."""
-    origin = Origin("ClusterNetworkPolicy", "", "unknown")
-    rule = PolicyRule((Anyone.NOBODY,), None, Action.ACCEPT, origin)
-    policies.enforce(a_policy())
-    policies.add_tiered(Policy(origin=origin, tier=Tier.ADMIN, subject=PodGroup("shop"), ingress=(rule,), egress=None))
+@pytest.mark.parametrize(
+    ("action", "base", "reached"), [("Accept", "none", False), ("Deny", "all", False), ("Pass", "all", False)]
+)
+def test_a_peer_that_nobody_here_understands_fails_closed(
+    policies: PolicyRig, action: str, base: str, reached: bool
+) -> None:
+    """3.2: it accepts nobody, and denies everybody where the rule denies or passes on."""
+    rules = [{}] if base == "all" else []
+    policies.enforce(a_policy(ingress=rules), tiered("unknown", "Admin", action, domainNames=["example.com"]))
+    assert policies.reaches("far-1", "web-1") is reached
+    assert policies.reaches("far-1", "web-2")
+
+
+def test_an_api_server_without_cluster_policies_is_no_hindrance(policies: PolicyRig) -> None:
+    policies.enforce(a_policy(), without=("ClusterNetworkPolicy",))
     assert not policies.reaches("far-1", "web-1")

@@ -18,7 +18,13 @@ from pathlib import Path
 import msgspec
 
 from fairlead.agents.node.policies import PolicyPart
-from fairlead.agents.node.policy_objects import PolicyObjects, keep_namespace, keep_network_policy, keep_pod
+from fairlead.agents.node.policy_objects import (
+    CLUSTER_POLICIES,
+    PolicyObjects,
+    keep_namespace,
+    keep_network_policy,
+    keep_pod,
+)
 from fairlead.bench.measurement import Measurement, at_most
 from fairlead.drivers.collection import settle_memory
 from fairlead.drivers.kubeapi import Applied, Replaced
@@ -115,6 +121,7 @@ class _Agent:
         self.nft = NftSocket()
         self.objects = PolicyObjects("node-0")
         self.tables = PolicyPart(self.objects, PolicySettings(), 1).tables()
+        self.objects.absent(CLUSTER_POLICIES)
         self.rows = 0
 
     def begin(self) -> None:
@@ -146,6 +153,7 @@ def _measure(folder: Path, nodes: int, started: float) -> list[Measurement]:
     agent.objects.take_pods(Replaced(listed_pods))
     agent.objects.take_namespaces(Replaced(listed_namespaces))
     agent.objects.take_network_policies(Replaced(listed_policies))
+    agent.objects.absent(CLUSTER_POLICIES)
     agent.begin()
     programmed = time.time() - started
     settle_memory()

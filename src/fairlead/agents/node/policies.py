@@ -13,6 +13,7 @@ from typing import Any
 from fairlead.agents.node.policy_objects import (
     CLUSTER_POLICIES,
     PolicyObjects,
+    keep_cluster_policy,
     keep_namespace,
     keep_network_policy,
     keep_pod,
@@ -21,6 +22,7 @@ from fairlead.agents.node.tables import Feed, Outcome, Table
 from fairlead.kube.core import Namespace
 from fairlead.kube.networking import NetworkPolicy
 from fairlead.kube.outlines import PodOutline
+from fairlead.kube.policy import ClusterNetworkPolicy
 from fairlead.model import Finding, Origin
 from fairlead.model.policies import PolicyPod
 from fairlead.model.policy_profiles import PolicyChanges
@@ -151,7 +153,6 @@ class PolicyPart:
 
     def __init__(self, objects: PolicyObjects, settings: PolicySettings, generation: int) -> None:
         self._objects = objects
-        objects.absent(CLUSTER_POLICIES)
         self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         rows = (PolicyRows(family, settings, generation) for family in Family)
         self._tables = tuple(PolicyTable(objects, each, self._look, self._settled) for each in rows)
@@ -161,6 +162,12 @@ class PolicyPart:
         objects = self._objects
         return (
             Feed(NetworkPolicy, keep_network_policy, objects.take_network_policies),
+            Feed(
+                ClusterNetworkPolicy,
+                keep_cluster_policy,
+                objects.take_cluster_policies,
+                absent=lambda: objects.absent(CLUSTER_POLICIES),
+            ),
             Feed(Namespace, keep_namespace, objects.take_namespaces),
             Feed(PodOutline, keep_pod, objects.take_pods),
         )

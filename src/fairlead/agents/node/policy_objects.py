@@ -11,6 +11,7 @@ from collections.abc import Set as AbstractSet
 from msgspec import Struct
 from msgspec.structs import replace
 
+from fairlead.compile.cluster_policies import compile_cluster_policy
 from fairlead.compile.policies import compile_network_policy
 from fairlead.compile.policy_groups import Key
 from fairlead.compile.policy_node import NodePolicies
@@ -19,6 +20,7 @@ from fairlead.drivers.kubeapi import Applied, Change, Deleted, Replaced
 from fairlead.kube.core import Namespace
 from fairlead.kube.networking import NetworkPolicy
 from fairlead.kube.outlines import PodOutline
+from fairlead.kube.policy import ClusterNetworkPolicy
 from fairlead.model import Finding, Origin
 from fairlead.model.policies import Action, Policy, PolicyPod, PolicyRule, Tier
 
@@ -244,6 +246,11 @@ def keep_namespace(namespace: Namespace) -> KeptNamespace:
 def keep_network_policy(policy: NetworkPolicy) -> KeptPolicy:
     """What is kept of a NetworkPolicy."""
     return KeptPolicy(*compile_network_policy(policy))
+
+
+def keep_cluster_policy(policy: ClusterNetworkPolicy) -> KeptPolicy:
+    """What is kept of a ClusterNetworkPolicy."""
+    return KeptPolicy(*compile_cluster_policy(policy))
 
 
 def _mute(policy: Policy) -> Policy:
