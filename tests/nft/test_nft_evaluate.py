@@ -229,6 +229,14 @@ def test_every_draw_leads_to_its_own_row() -> None:
     assert {each.moduli for each in passages} == {(3,)}
 
 
+def test_every_sequence_of_draws_is_tried_once() -> None:
+    both = Rule((Numgen(0, NumgenType.RANDOM, 2), Numgen(1, NumgenType.RANDOM, 3), Decide(DROP)))
+    mark = [(Numgen(0, NumgenType.RANDOM, 2), MetaSet(0, MetaKey.MARK)), (Numgen(1, NumgenType.RANDOM, 3),)]
+    passages = list(evaluate_every_draw(table((FORWARD, [*mark, both.expressions])), PACKET, Entry.ARRIVES, HERE))
+    assert len(passages) == 2 * 3 * 2 * 3
+    assert [each.packet.mark for each in passages].count(1) == 18
+
+
 def test_routing_follows_the_translated_destination() -> None:
     to_node = (
         Immediate(0, NODE.packed),

@@ -8,7 +8,7 @@ import json
 import socket
 import struct
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -22,7 +22,8 @@ from fairlead.drivers.kubeapi import Applied, Deleted, Replaced
 from fairlead.drivers.netlink.conntrack import ConntrackSocket
 from fairlead.drivers.netlink.nftables import NftSocket
 from fairlead.drivers.netns import entered
-from fairlead.net import Family, parse_prefix
+from fairlead.kube.core import Node
+from fairlead.net import Address, Family, parse_prefix
 from fairlead.nft.tables import TableContents
 
 Document = dict[str, Any]
@@ -39,6 +40,8 @@ class Rig:
             self.nft = NftSocket()
             self._conntrack = ConntrackSocket()
         self._conversations: list[Conversation] = []
+        self._masquerade_all = False
+        self._opens_on: Callable[[Node], tuple[Address, ...]] | None = None
         self._start()
 
     def close(self) -> None:
@@ -50,8 +53,9 @@ class Rig:
 
     def _start(self) -> None:
         prefixes = tuple(map(parse_prefix, ("10.96.0.0/16", "fd00:96::/112")))
-        self.objects = ServiceObjects("node-1")
-        part = ServicePart(self.objects, ServiceSettings(service_prefixes=prefixes), self._forget)
+        self.objects = ServiceObjects("node-1", self._opens_on)
+        settings = ServiceSettings(service_prefixes=prefixes, masquerade_all=self._masquerade_all)
+        part = ServicePart(self.objects, settings, self._forget)
         self._feeds: dict[str, Feed[Any, Any]] = {}
         for feed in part.feeds():
             self._feeds[feed.cls.__name__.removesuffix("Outline")] = feed
@@ -62,9 +66,20 @@ class Rig:
         """Forget everything, as an agent does that is started anew; the rows stay."""
         self._start()
 
-    def begin(self, *documents: Document, node: Mapping[str, Any] | None = None) -> None:
-        """Start from nothing, as an agent does on a new node, with these objects and no others."""
+    def begin(
+        self,
+        *documents: Document,
+        node: Mapping[str, Any] | None = None,
+        masquerade_all: bool = False,
+        opens_on: Sequence[Address] = (),
+    ) -> None:
+        """Start from nothing, as an agent does on a new node, with these objects and no others.
+
+        `node` are labels of the own node; node ports open on its primary addresses or on those of `opens_on`.
+        """
         self.run("nft", "flush ruleset")
+        self._masquerade_all = masquerade_all
+        self._opens_on = (lambda _: tuple(opens_on)) if opens_on else None
         self.restart(*documents, node=node)
 
     def restart(self, *documents: Document, node: Mapping[str, Any] | None = None) -> None:

@@ -9,6 +9,7 @@ from rule_hosts import DEADLINE, HOSTS, NODE, SECONDARY, Answer
 from rule_rig import Rig, a_port, a_service, a_slice, an_endpoint
 
 from fairlead.drivers.netns import entered
+from fairlead.net import parse_address
 
 pytestmark = pytest.mark.kernel
 
@@ -49,6 +50,15 @@ def test_a_node_port_is_not_open_on_localhost(rig: Rig) -> None:
     rig.begin(a_service(type="NodePort", ports=PORTS), a_slice("web-1"), a_slice(SIX))
     for address in ("127.0.0.1", "127.7.7.7", "::1"):
         assert rig.ask("node", address, 30080) == REFUSED, address
+
+
+def test_a_node_port_is_open_on_the_addresses_that_were_asked_for(rig: Rig) -> None:
+    """1.5: with `--nodeport-addresses` on those of the node's addresses that are inside, and on no others."""
+    asked = tuple(map(parse_address, SECONDARY))
+    rig.begin(a_service(type="NodePort", ports=PORTS), a_slice("web-1"), a_slice(SIX), opens_on=asked)
+    for family in (0, 1):
+        assert rig.ask("client", SECONDARY[family], 30080).by == "web-1"
+        assert rig.ask("client", NODE[family], 30080) == REFUSED
 
 
 def test_a_node_port_of_another_node_is_left_to_that_node(rig: Rig) -> None:
@@ -123,7 +133,7 @@ def test_a_node_port_opens_no_socket(rig: Rig) -> None:
 
 def test_sctp_is_translated_by_rules_and_nobody_opens_a_socket_for_it(rig: Rig) -> None:
     """1.5: an SCTP service is plain DNAT; the address changes and the checksum of the packet stays right."""
-    before = rig.run("cat", "/proc/net/protocols")
+    before = _protocols(rig)
     rig.begin(a_service(ports=[a_port(90, "sig", "SCTP")]), a_slice("web-1", ports=[_sctp_port(9000)]))
     packet = _sctp_init(40000, 90)
     with entered(rig.hosts["web-1"]):
@@ -135,7 +145,7 @@ def test_sctp_is_translated_by_rules_and_nobody_opens_a_socket_for_it(rig: Rig) 
         sender.sendto(packet, (IP, 0))
         arrived = listener.recv(1000)[20:]
     assert arrived == _sctp_init(40000, 9000)
-    assert rig.run("cat", "/proc/net/protocols") == before
+    assert _protocols(rig) == before
 
 
 def test_an_sctp_service_without_endpoints_is_rejected(rig: Rig) -> None:
@@ -148,6 +158,11 @@ def test_an_sctp_service_without_endpoints_is_rejected(rig: Rig) -> None:
         hearing.settimeout(DEADLINE)
         sender.sendto(_sctp_init(40000, 90), (IP, 0))
         assert hearing.recv(1000)[20:22] == b"\3\3"
+
+
+def _protocols(rig: Rig) -> list[str]:
+    """The transports this kernel has sockets of: loading sctp.ko would add one."""
+    return [line.split()[0] for line in rig.run("cat", "/proc/net/protocols").splitlines()]
 
 
 def _sctp_port(number: int) -> dict[str, Any]:

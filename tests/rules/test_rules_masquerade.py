@@ -108,6 +108,15 @@ def test_hairpin_holds_on_every_external_frontend(rig: Rig) -> None:
             assert seen(rig, "web-1", address, port) == {("web-1", NODE[0])}, (policy, address)
 
 
+@pytest.mark.parametrize("place", ["web-2", "client", "node"])
+def test_masquerade_all_masquerades_every_cluster_ip_packet(rig: Rig, place: str) -> None:
+    """1.4: `--masquerade-all`: local pods too, in both families."""
+    six = a_slice(an_endpoint("web-1", 1), an_endpoint("far-1", 1))
+    rig.begin(a_service(), a_slice("web-1", "far-1"), six, masquerade_all=True)
+    assert seen(rig, place, IP, 80, 24) == {("web-1", NODE[0]), ("far-1", NODE[0])}
+    assert seen(rig, place, IP6, 80, 24) == {("web-1", NODE[1]), ("far-1", NODE[1])}
+
+
 def test_the_mark_is_bit_fourteen_and_is_taken_back_in_postrouting(rig: Rig) -> None:
     """1.4: 0x4000 is set on the way in, cleared by `xor` in postrouting, where `masquerade fully-random` follows."""
     rig.begin(everything(), a_slice("web-1"))

@@ -152,7 +152,7 @@ def test_policy_local_is_no_matter_inside_the_node_and_the_short_cut_names_its_f
 def test_a_pod_that_comes_to_itself_is_told_why_it_sees_its_node() -> None:
     ends = {end.place: end for end in trace("pod/shop/web-1", "svc/shop/sticky:80").ends}
     itself, other = ends["pod/shop/web-1"], ends["pod/shop/web-2"]
-    assert (itself.seen_as, itself.reason) == ("172.18.0.2", "on node-1; it dials itself, so it sees its node")
+    assert (itself.seen_as, itself.reason) == ("172.18.0.2", "on node-1; a pod that dials itself is masqueraded")
     assert (other.seen_as, other.reason) == ("10.244.1.2", "on node-2")
 
 

@@ -6,6 +6,7 @@ met, and the rows those rules have added. UnknownError where the way depends on 
 the rows mean. Source: netfilter's packet flow, kernel `net/netfilter/core.c` and `nf_nat_core.c`.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from enum import Enum
 
@@ -111,11 +112,15 @@ def evaluate_packet(
 def evaluate_every_draw(
     tables: TableContents | Sequence[TableContents], packet: Packet, entry: Entry, surroundings: Surroundings
 ) -> Iterator[Passage]:
-    """Yield the packet's way once for each number its generator can draw; only a first draw is varied."""
-    first = evaluate_packet(tables, packet, entry, replace(surroundings, numbers=()))
-    yield first
-    for number in range(1, first.moduli[0] if first.moduli else 1):
-        yield evaluate_packet(tables, packet, entry, replace(surroundings, numbers=(number,)))
+    """Yield the packet's way once for each sequence of numbers its generator can draw, each as likely."""
+    pending: deque[tuple[int, ...]] = deque([()])
+    while pending:
+        numbers = pending.popleft()
+        passage = evaluate_packet(tables, packet, entry, replace(surroundings, numbers=numbers))
+        yield passage
+        for at in range(len(numbers), len(passage.moduli)):
+            drawn = numbers + (0,) * (at - len(numbers))
+            pending.extend((*drawn, number) for number in range(1, passage.moduli[at]))
 
 
 def _sees(table: TableContents, packet: Packet) -> bool:

@@ -117,7 +117,7 @@ class _Tracer:
         if passage.masqueraded:
             after = replace(after, source=rules.addresses[0])
             if way.packet.source == after.destination:
-                way = replace(way, note="; it dials itself, so it sees its node")
+                way = replace(way, note="; a pod that dials itself is masqueraded")
         onward = replace(after, mark=0, ct_status=0)
         moved = replace(way, packet=onward)
         if Surroundings(frozenset(rules.addresses)).is_local(after.destination):
