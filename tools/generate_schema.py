@@ -59,6 +59,7 @@ ROOTS = {
     "V1RoleBinding": ("rbac.authorization.k8s.io", "v1", "RoleBinding"),
     "V1ClusterRole": ("rbac.authorization.k8s.io", "v1", "ClusterRole"),
     "V1ClusterRoleBinding": ("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding"),
+    "V1CustomResourceDefinition": ("apiextensions.k8s.io", "v1", "CustomResourceDefinition"),
     "V1SelfSubjectAccessReview": ("authorization.k8s.io", "v1", "SelfSubjectAccessReview"),
     "V1SelfSubjectRulesReview": ("authorization.k8s.io", "v1", "SelfSubjectRulesReview"),
     "V1SubjectAccessReview": ("authorization.k8s.io", "v1", "SubjectAccessReview"),
@@ -90,6 +91,11 @@ PACKAGES = (
     ),
     ("io.k8s.api.coordination.v1", r"Lease(Spec)?"),
     ("io.k8s.api.policy.v1", r"Eviction|PodDisruptionBudget.*"),
+    (
+        "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1",
+        r"CustomResource.*|JSONSchemaProps|ExternalDocumentation|ValidationRule|WebhookConversion|SelectableField"
+        r"|ApiextensionsV1(ServiceReference|WebhookClientConfig)",
+    ),
     ("io.k8s.api.rbac.v1", r"(Cluster)?Role(Binding|Ref)?|PolicyRule|AggregationRule|RbacV1Subject"),
     (
         "io.k8s.api.autoscaling.v2",
@@ -109,6 +115,66 @@ PACKAGES = (
     ("io.k8s.api.events.v1", r"EventsV1Event(Series)?"),
     ("io.k8s.api.core.v1", r".*"),
 )
+
+CLUSTER_POLICY = "io.k8s.networking.policy.v1alpha2"
+_OPEN_SELECTOR = f"{META}.LabelSelector"
+OWN_TYPES: dict[str, dict[str, tuple[str, str, bool]]] = {
+    "ClusterNetworkPolicy": {
+        "apiVersion": ("string", "", False),
+        "kind": ("string", "", False),
+        "metadata": (f"{META}.ObjectMeta", "", False),
+        "spec": (f"{CLUSTER_POLICY}.ClusterNetworkPolicySpec", "", True),
+        "status": (f"{CLUSTER_POLICY}.ClusterNetworkPolicyStatus", "", False),
+    },
+    "ClusterNetworkPolicySpec": {
+        "tier": ("string", "", True),
+        "priority": ("int32", "", True),
+        "subject": (f"{CLUSTER_POLICY}.ClusterNetworkPolicySubject", "", True),
+        "ingress": (f"{CLUSTER_POLICY}.ClusterNetworkPolicyIngressRule", "list", False),
+        "egress": (f"{CLUSTER_POLICY}.ClusterNetworkPolicyEgressRule", "list", False),
+    },
+    "ClusterNetworkPolicyStatus": {"conditions": (f"{META}.Condition", "list", False)},
+    "ClusterNetworkPolicySubject": {
+        "namespaces": (_OPEN_SELECTOR, "", False),
+        "pods": (f"{CLUSTER_POLICY}.NamespacedPod", "", False),
+    },
+    "NamespacedPod": {
+        "namespaceSelector": (_OPEN_SELECTOR, "", True),
+        "podSelector": (_OPEN_SELECTOR, "", True),
+    },
+    "ClusterNetworkPolicyIngressRule": {
+        "name": ("string", "", False),
+        "action": ("string", "", True),
+        "from": (f"{CLUSTER_POLICY}.ClusterNetworkPolicyPeer", "list", True),
+        "protocols": (f"{CLUSTER_POLICY}.ClusterNetworkPolicyProtocol", "list", False),
+    },
+    "ClusterNetworkPolicyEgressRule": {
+        "name": ("string", "", False),
+        "action": ("string", "", True),
+        "to": (f"{CLUSTER_POLICY}.ClusterNetworkPolicyPeer", "list", True),
+        "protocols": (f"{CLUSTER_POLICY}.ClusterNetworkPolicyProtocol", "list", False),
+    },
+    "ClusterNetworkPolicyPeer": {
+        "namespaces": (_OPEN_SELECTOR, "", False),
+        "pods": (f"{CLUSTER_POLICY}.NamespacedPod", "", False),
+        "networks": ("string", "list", False),
+        "nodes": (_OPEN_SELECTOR, "", False),
+        "domainNames": ("string", "list", False),
+    },
+    "ClusterNetworkPolicyProtocol": {
+        "tcp": (f"{CLUSTER_POLICY}.PortedProtocol", "", False),
+        "udp": (f"{CLUSTER_POLICY}.PortedProtocol", "", False),
+        "sctp": (f"{CLUSTER_POLICY}.PortedProtocol", "", False),
+        "destinationNamedPort": ("string", "", False),
+    },
+    "PortedProtocol": {"destinationPort": (f"{CLUSTER_POLICY}.DestinationPort", "", False)},
+    "DestinationPort": {
+        "number": ("int32", "", False),
+        "range": (f"{CLUSTER_POLICY}.DestinationPortRange", "", False),
+    },
+    "DestinationPortRange": {"start": ("int32", "", True), "end": ("int32", "", True)},
+}
+"""Types that package has not: ClusterNetworkPolicy of network-policy-api v0.2.0, fields as (type, shape, required)."""
 
 INT64 = {
     "generation",
@@ -305,12 +371,34 @@ def type_row(model: str, cls: Any) -> dict[str, Any]:
     return row
 
 
+def own_rows() -> dict[str, Any]:
+    """Return the types of our own table as `types.Type` reads them."""
+    rows: dict[str, Any] = {}
+    for name, fields in OWN_TYPES.items():
+        row: dict[str, Any] = {"fields": {}}
+        for wire, (value, shape, required) in sorted(fields.items()):
+            text = FIELDS.get(f"{name}.{wire}") or FIELDS.get(wire, "")
+            entry = [value, shape, required, text, "", "", "atomic" if shape == "list" else "", ""]
+            while entry and entry[-1] in ("", False):
+                entry.pop()
+            row["fields"][wire] = entry
+        if text := TYPES.get(name):
+            row["text"] = text
+        rows[f"{CLUSTER_POLICY}.{name}"] = row
+    rows[f"{CLUSTER_POLICY}.ClusterNetworkPolicy"]["kind"] = (
+        "policy.networking.k8s.io",
+        "v1alpha2",
+        "ClusterNetworkPolicy",
+    )
+    return rows
+
+
 def main() -> None:
     """Write the file and say how much it holds."""
     found = reachable()
     missing = set(ROOTS) - set(found)
     assert not missing, f"kubernetes {kubernetes.__version__} lacks {missing}"
-    types = {full_name(model): type_row(model, cls) for model, cls in sorted(found.items())}
+    types = {full_name(model): type_row(model, cls) for model, cls in sorted(found.items())} | own_rows()
     known = {(name.rpartition(".")[2], field) for name, row in types.items() for field in row["fields"]}
     assert not (stale := (set(LISTS) | RETAIN_KEYS | ATOMIC_MAPS | QUANTITIES) - known), stale
     body = json.dumps(types, separators=(",", ":"), sort_keys=True).encode()

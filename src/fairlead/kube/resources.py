@@ -26,6 +26,7 @@ from fairlead.kube.disruption import PodDisruptionBudget
 from fairlead.kube.meta import KubeObject
 from fairlead.kube.networking import Ingress, IngressClass, NetworkPolicy
 from fairlead.kube.outlines import PodOutline
+from fairlead.kube.policy import ClusterNetworkPolicy
 from fairlead.kube.storage import PersistentVolume, PersistentVolumeClaim, StorageClass
 
 
@@ -79,6 +80,9 @@ RESOURCES: dict[type[KubeObject], Resource] = {
     ControllerRevision: Resource("apps", "v1", "ControllerRevision", "controllerrevisions", True),
     Job: Resource("batch", "v1", "Job", "jobs", True),
     CronJob: Resource("batch", "v1", "CronJob", "cronjobs", True),
+    ClusterNetworkPolicy: Resource(
+        "policy.networking.k8s.io", "v1alpha2", "ClusterNetworkPolicy", "clusternetworkpolicies", False
+    ),
     PodDisruptionBudget: Resource("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", True),
     PersistentVolumeClaim: Resource("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", True),
     PersistentVolume: Resource("", "v1", "PersistentVolume", "persistentvolumes", False),

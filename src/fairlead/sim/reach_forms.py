@@ -88,7 +88,7 @@ def svg_of(names: Sequence[str], pairs: Pairs) -> str:
     """A picture: a row for each source, a column for each destination, a coloured cell for what is allowed."""
     text = _LETTER * max((len(name) for name in names), default=0) + _MARGIN
     side = _CELL * len(names)
-    slope = int(text * 0.71)
+    slope = int(text * 0.75) + _MARGIN
     width, height = text + side + slope + _MARGIN, slope + side + 4 * _MARGIN
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '

@@ -2,6 +2,7 @@
 
 from fairlead.cluster.apiserver.kinds import prepare, selectable
 from fairlead.cluster.apiserver.kinds.access import ACCESS
+from fairlead.cluster.apiserver.kinds.cluster_policies import CLUSTER_NETWORK_POLICY
 from fairlead.cluster.apiserver.kinds.columns import basics as basics_columns
 from fairlead.cluster.apiserver.kinds.columns import networking as networking_columns
 from fairlead.cluster.apiserver.kinds.columns import pods as pods_columns
@@ -347,6 +348,7 @@ KINDS: tuple[KindSpec, ...] = (
     DAEMON_SET,
     *WORK,
     *STORAGE,
+    CLUSTER_NETWORK_POLICY,
     ENDPOINT_SLICE,
     LEASE,
     INGRESS_CLASS,

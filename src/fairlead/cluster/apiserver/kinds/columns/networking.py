@@ -1,4 +1,4 @@
-"""The columns of Ingresses, IngressClasses and NetworkPolicies.
+"""The columns of Ingresses, IngressClasses, NetworkPolicies and ClusterNetworkPolicies.
 
 Source: printIngress, printIngressClass and printNetworkPolicy of
 k8s.io/kubernetes/pkg/printers/internalversion/printers.go.
@@ -8,7 +8,7 @@ from fairlead.cluster.apiserver.kinds.columns.plain import AGE, NAME, age_of, na
 from fairlead.cluster.apiserver.kinds.columns.texts import NONE, selector_text, short_list
 from fairlead.cluster.apiserver.kinds.editing import children
 from fairlead.cluster.apiserver.kinds.spec import Column
-from fairlead.kube.documents import Document, Json, items_at, mapping_at, text_at
+from fairlead.kube.documents import Document, Json, items_at, mapping_at, number_at, text_at
 
 INGRESS = (
     NAME,
@@ -56,3 +56,17 @@ def ingress_class_row(ingress_class: Document, now: float) -> list[Json]:
 def network_policy_row(policy: Document, now: float) -> list[Json]:
     """Return the cells of `NETWORK_POLICY`."""
     return [name_of(policy), selector_text(mapping_at(policy, "spec", "podSelector")), age_of(policy, now)]
+
+
+CLUSTER_NETWORK_POLICY = (
+    NAME,
+    Column("Tier", "string", "", "Whether it is asked before the policies of namespaces, or after them."),
+    Column("Priority", "string", "", "Lower ones are asked first."),
+    AGE,
+)
+
+
+def cluster_network_policy_row(policy: Document, now: float) -> list[Json]:
+    """Return the cells of `CLUSTER_NETWORK_POLICY`."""
+    spec = mapping_at(policy, "spec")
+    return [name_of(policy), text_at(spec, "tier"), str(number_at(spec, "priority") or 0), age_of(policy, now)]
