@@ -43,6 +43,17 @@ kind: NetworkPolicy
 metadata: {name: no-egress, namespace: shop}
 spec: {podSelector: {}, policyTypes: [Egress]}
 """
+ADMIN = """
+---
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: closed}
+spec:
+  tier: Admin
+  priority: 1
+  subject: {namespaces: {}}
+  ingress: [{action: Deny, from: [{pods: {podSelector: {matchLabels: {app: api}}}}]}]
+"""
 METRICS = """
 ---
 apiVersion: v1
@@ -99,3 +110,8 @@ def test_the_senders_side_is_named_where_it_denies():
     said = reason(answer)
     assert said == "egress of pod shop/api is isolated by NetworkPolicy shop/no-egress, and no rule allows anything"
     assert answer.ends[0].place == "node/node-2"
+
+
+def test_a_rule_of_an_administrator_that_denies_is_named():
+    answer = trace("pod/shop/api", more=ADMIN)
+    assert reason(answer) == "ingress of pod data/db is denied by ClusterNetworkPolicy closed spec.ingress[0]"

@@ -107,21 +107,21 @@ async def _list_world(kubeconfig: Path) -> "World":
     from fairlead.kube.core import Namespace, Node, Pod, Service
     from fairlead.kube.discovery import EndpointSlice
     from fairlead.kube.networking import NetworkPolicy
+    from fairlead.kube.policy import ClusterNetworkPolicy
     from fairlead.sim.world import World
 
     client = KubeClient(HttpTransport.from_kubeconfig(kubeconfig))
     try:
-        nodes, pods, services, slices, namespaces, policies = await asyncio.gather(
-            client.list(Node),
-            client.list(Pod),
-            client.list(Service),
-            client.list(EndpointSlice),
-            client.list(Namespace),
-            client.list(NetworkPolicy),
+        nodes, pods, services, slices = await asyncio.gather(
+            client.list(Node), client.list(Pod), client.list(Service), client.list(EndpointSlice)
+        )
+        namespaces, policies, tiered = await asyncio.gather(
+            client.list(Namespace), client.list(NetworkPolicy), client.list(ClusterNetworkPolicy)
         )
     finally:
         await client.close()
-    return World.of(nodes.items, pods.items, services.items, slices.items, namespaces.items, policies.items)
+    every = (*policies.items, *tiered.items)
+    return World.of(nodes.items, pods.items, services.items, slices.items, namespaces.items, every)
 
 
 def _send(answer: "Trace", proto: Transport, name: str) -> "Sent":

@@ -16,6 +16,7 @@ from fairlead.kube.documents import Document, mapping_at, number_at, text_at
 from fairlead.kube.meta import Condition, KubeObject, ObjectMeta, ObjectReference
 from fairlead.kube.networking import NetworkPolicy
 from fairlead.kube.pods import PodIP
+from fairlead.kube.policy import ClusterNetworkPolicy
 from fairlead.net import Family, parse_address
 from fairlead.sim.world import World, addresses_of_node, addresses_of_pod, pod_prefixes
 
@@ -36,8 +37,11 @@ def derive_world(documents: Sequence[Document]) -> World:
     written = [_read(each, EndpointSlice) for each in documents if text_at(each, "kind") == "EndpointSlice"]
     derived = (piece for service in services if service.spec.selector for piece in _slices(service, pods))
     namespaces = (_read(each, Namespace) for each in documents if text_at(each, "kind") == "Namespace")
-    policies = (_read(each, NetworkPolicy) for each in documents if text_at(each, "kind") == "NetworkPolicy")
-    return World.of(nodes, pods, services, (*written, *derived), namespaces, policies)
+    policies = [_read(each, NetworkPolicy) for each in documents if text_at(each, "kind") == "NetworkPolicy"]
+    tiered = [
+        _read(each, ClusterNetworkPolicy) for each in documents if text_at(each, "kind") == "ClusterNetworkPolicy"
+    ]
+    return World.of(nodes, pods, services, (*written, *derived), namespaces, (*policies, *tiered))
 
 
 def _read(document: Document, kind: type[T]) -> T:

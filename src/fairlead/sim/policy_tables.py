@@ -5,10 +5,12 @@ model is asked too (`sim.policies`), which also names the rule that came nearest
 would have let it pass.
 """
 
+from fairlead.compile.cluster_policies import compile_cluster_policy
 from fairlead.compile.policies import compile_network_policy
 from fairlead.compile.policy_node import NodePolicies
 from fairlead.compile.policy_pods import compile_pod
 from fairlead.kube.core import Node
+from fairlead.kube.networking import NetworkPolicy
 from fairlead.model import Origin
 from fairlead.model.policies import Tier
 from fairlead.net import Address, Family
@@ -70,7 +72,8 @@ def policy_table(world: World, node: Node, family: Family) -> PolicyTable | None
         return None
     machine = NodePolicies(node.metadata.name)
     for policy in world.policies:
-        machine.put_policy(compile_network_policy(policy)[0])
+        known = isinstance(policy, NetworkPolicy)
+        machine.put_policy((compile_network_policy(policy) if known else compile_cluster_policy(policy))[0])
     for namespace in world.namespaces:
         machine.put_namespace(namespace.metadata.name, namespace.metadata.labels)
     for pod in world.pods.values():

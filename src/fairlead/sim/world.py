@@ -12,6 +12,7 @@ from msgspec import Struct
 from fairlead.kube.core import Namespace, Node, Pod, Service
 from fairlead.kube.discovery import SERVICE_NAME_LABEL, EndpointSlice
 from fairlead.kube.networking import NetworkPolicy
+from fairlead.kube.policy import ClusterNetworkPolicy
 from fairlead.net import Address, Prefix, Protocol, parse_address, parse_prefix
 
 Name = tuple[str, str]
@@ -36,7 +37,7 @@ class World(Struct, frozen=True):
     slices: dict[Name, tuple[EndpointSlice, ...]]
     network: Network = Network()
     namespaces: tuple[Namespace, ...] = ()
-    policies: tuple[NetworkPolicy, ...] = ()
+    policies: tuple[NetworkPolicy | ClusterNetworkPolicy, ...] = ()
 
     @staticmethod
     def of(  # noqa: PLR0913  one list for each kind
@@ -45,7 +46,7 @@ class World(Struct, frozen=True):
         services: Iterable[Service],
         slices: Iterable[EndpointSlice],
         namespaces: Iterable[Namespace] = (),
-        policies: Iterable[NetworkPolicy] = (),
+        policies: Iterable[NetworkPolicy | ClusterNetworkPolicy] = (),
     ) -> "World":
         """Return the world of these objects; pods that have ended are left out."""
         by_service: dict[Name, tuple[EndpointSlice, ...]] = {}
