@@ -188,3 +188,42 @@ async def test_server_side_apply_and_its_conflicts(kubectl: Kubectl) -> None:
     await kubectl("apply --server-side --field-manager=other --force-conflicts -f -", stdin=other)
     assert await kubectl("get deploy web -o jsonpath={.spec.replicas}") == "3"
     assert "+  replicas: 2" in await kubectl("diff --server-side --force-conflicts -f -", stdin=MANIFEST, code=1)
+
+
+DEFINITION = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: tabs.example.com}
+spec:
+  group: example.com
+  scope: Namespaced
+  names: {plural: tabs, kind: Tab, shortNames: [tb]}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    subresources: {scale: {specReplicasPath: .spec.replicas, statusReplicasPath: .status.replicas}}
+    additionalPrinterColumns: [{name: Replicas, type: integer, jsonPath: .spec.replicas}]
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec: {type: object, properties: {replicas: {type: integer, description: How many., default: 1}}}
+          status: {type: object, x-kubernetes-preserve-unknown-fields: true}
+"""
+
+
+@pytest.mark.kubectl
+async def test_kinds_that_users_define(kubectl: Kubectl) -> None:
+    await kubectl("apply -f -", stdin=DEFINITION)
+    await kubectl("wait --for=condition=Established crd/tabs.example.com --timeout 5s")
+    tab = "apiVersion: example.com/v1\nkind: Tab\nmetadata: {name: x}\nspec: {replicas: 2}\n"
+    assert "tab.example.com/x created" in await kubectl("apply -f -", stdin=tab)
+    assert "tab.example.com/x configured" in await kubectl("apply -f -", stdin=tab.replace("2", "3"))
+    assert (await kubectl("get tb")).split() == ["NAME", "REPLICAS", "x", "3"]
+    await kubectl("scale tab x --replicas 5")
+    assert await kubectl("get tab x -o jsonpath={.spec.replicas}") == "5"
+    assert "How many." in await kubectl("explain tab.spec.replicas")
+    unknown = tab.replace("replicas", "replica")
+    assert 'unknown field "spec.replica"' in await kubectl("apply -f -", stdin=unknown, code=1)
+    await kubectl("delete crd tabs.example.com")

@@ -20,6 +20,7 @@ from fairlead.cluster.apiserver.access.escalation import Escalation
 from fairlead.cluster.apiserver.allocating import Allocating
 from fairlead.cluster.apiserver.calls import Call, as_json, decode_object, resource_key
 from fairlead.cluster.apiserver.committing import GroupCommit
+from fairlead.cluster.apiserver.custom.serving import Definitions
 from fairlead.cluster.apiserver.discovery import Discovery
 from fairlead.cluster.apiserver.health import health, version
 from fairlead.cluster.apiserver.kinds.spec import KindSpec
@@ -70,12 +71,10 @@ class ApiServer:
         `account_key` (PEM) signs the tokens of service accounts; without one they end with this server.
         Raises FairleadError where the log cannot be trusted.
         """
-        kinds = tuple(kinds)
-        self._kinds = {(kind.resource.group, kind.resource.version, kind.resource.plural): kind for kind in kinds}
-        self._fields = {resource_key(kind): kind for kind in kinds}
+        self._built_in = tuple(kinds)
+        self._serve(self._built_in)
         self._clock = clock
         self._dice = dice or random.SystemRandom()
-        self._discovery = Discovery(kinds)
         self._served: dict[tuple[str, str, int], int] = {}
         self._writable = True
         self.store = Store(log, self._fields_of)
@@ -85,7 +84,22 @@ class ApiServer:
         guard = Escalation(self.authorizer).check
         self.writer = Writer(self.store, allocating, guard, clock=clock, dice=self._dice)
         self._account_key = account_key
+        self._definitions = Definitions(self.store, self.writer, clock)
+        self._edition = 0
         self._commits = GroupCommit(self.store)
+
+    def _serve(self, kinds: tuple[KindSpec, ...]) -> None:
+        self._kinds = {(kind.resource.group, kind.resource.version, kind.resource.plural): kind for kind in kinds}
+        self._fields = {resource_key(kind): kind for kind in kinds}
+        self._discovery = Discovery(kinds)
+
+    def _look_at_definitions(self) -> None:
+        """Serve what users have defined since the last look; kinds of our own are not theirs to replace."""
+        if self._edition != self._definitions.edition:
+            self._edition = self._definitions.edition
+            own = {kind.resource.group for kind in self._built_in}
+            custom = (kind for kind in self._definitions.kinds() if kind.resource.group not in own)
+            self._serve((*self._built_in, *custom))
 
     def _fields_of(self, resource: ResourceKey, document: Document) -> Mapping[str, str]:
         metadata = document.get("metadata")
@@ -152,6 +166,7 @@ class ApiServer:
 
     async def handle(self, request: ApiRequest, user: User) -> ApiResponse | WatchStream:
         """Answer a request. Refusals are answers too: nothing is raised for what a client does."""
+        self._look_at_definitions()
         target = parse_path(request.path)
         try:
             self.admit(user, request.method, request.path, dict(request.query))
@@ -185,7 +200,7 @@ class ApiServer:
 
             return ApiResponse(200, {"Content-Type": CONTENT_TYPE}, render_metrics(self))
         if path.startswith("/openapi/"):
-            return openapi_answer(path, query, headers, self._clock())
+            return openapi_answer(path, query, headers, self._clock(), self._definitions.documents())
         return self._discover(path, headers)
 
     def _discover(self, path: str, headers: Mapping[str, str]) -> ApiResponse:
@@ -311,6 +326,7 @@ class ApiServer:
     async def settle(self) -> None:
         """Return when all changes staged so far are durable; raise FairleadError where they could not be kept."""
         self._aggregation.run()
+        self._definitions.run()
         await self._commits.settle()
         self._writable = True
 

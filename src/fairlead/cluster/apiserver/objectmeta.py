@@ -35,7 +35,7 @@ def in_order(kind: KindSpec, document: Document) -> Document:
     """Return the document with kind, apiVersion and metadata first, as upstream writes it; metadata is made up."""
     rest = {key: value for key, value in document.items() if key not in ("kind", "apiVersion", "metadata")}
     metadata = dict(mapping_at(document, "metadata"))
-    return {"kind": kind.resource.kind, "apiVersion": kind.resource.api_version, "metadata": metadata, **rest}
+    return {"kind": kind.resource.kind, "apiVersion": kind.stored_as, "metadata": metadata, **rest}
 
 
 def key_of(kind: KindSpec, metadata: Document) -> ObjectKey:

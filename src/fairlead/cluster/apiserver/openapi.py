@@ -21,9 +21,11 @@ _YEAR = 365 * 24 * 3600
 _ACCEPTED = ("*/*", "application/*", JSON)
 
 
-def openapi_answer(path: str, query: Mapping[str, str], headers: Mapping[str, str], now: float) -> ApiResponse:
-    """Answer a GET below /openapi; raise 404 or 406."""
-    from fairlead.cluster.apiserver.kinds.openapi import openapi_hash, openapi_index, openapi_v3
+def openapi_answer(
+    path: str, query: Mapping[str, str], headers: Mapping[str, str], now: float, custom: Mapping[str, bytes]
+) -> ApiResponse:
+    """Answer a GET below /openapi; raise 404 or 406. `custom` are the documents of kinds that users define."""
+    from fairlead.cluster.apiserver.kinds.openapi import digest_of, openapi_index, openapi_v3
 
     if path == "/openapi/v2":
         return _v2(headers.get("accept", ""))
@@ -34,11 +36,11 @@ def openapi_answer(path: str, query: Mapping[str, str], headers: Mapping[str, st
         raise not_acceptable([JSON])
     name = path.removeprefix(_ROOT).strip("/")
     if not name:
-        return ApiResponse(200, {"Content-Type": JSON, "Vary": "Accept"}, openapi_index())
-    body = openapi_v3(name)
+        return ApiResponse(200, {"Content-Type": JSON, "Vary": "Accept"}, openapi_index(custom))
+    body = custom.get(name) or openapi_v3(name)
     if body is None:
         raise no_such_path()
-    digest = openapi_hash(name)
+    digest = digest_of(body)
     given = query.get("hash", "")
     if given and given != digest:
         return ApiResponse(301, {"Location": f"{_ROOT}/{name}?hash={digest}"})

@@ -48,7 +48,7 @@ def show(call: Call, stored: Stored, clock: Clock) -> bytes:
     """Return one object in the form the client takes."""
     acceptance = parse_accept(call.headers.get("accept", ""))
     if acceptance.form is Form.OBJECT:
-        return stored.raw + b"\n"
+        return call.kind.presented(stored.raw) + b"\n"
     document = stored.document()
     if acceptance.form is Form.METADATA:
         return msgspec.json.encode(metadata_only(document, acceptance))
@@ -129,7 +129,10 @@ def whole_list(call: Call, found: Sequence[Stored], revision: int) -> bytes:
 
 def _listed(call: Call, page: Sequence[Stored], metadata: Document) -> bytes:
     head = {"kind": f"{call.kind.resource.kind}List", "apiVersion": call.api_version, "metadata": metadata}
-    return b'%s,"items":[%s]}\n' % (msgspec.json.encode(head)[:-1], b",".join([stored.raw for stored in page]))
+    return b'%s,"items":[%s]}\n' % (
+        msgspec.json.encode(head)[:-1],
+        b",".join([call.kind.presented(stored.raw) for stored in page]),
+    )
 
 
 def _page(call: Call, store: Store) -> tuple[Sequence[Stored], Document]:

@@ -46,7 +46,7 @@ def tidy(kind: KindSpec, document: Document, body: bytes, validation: str) -> li
 
     `body` is the text the document was decoded from, empty where there is none (a patched object).
     """
-    problems = drop_unknown(kind.schema, document)
+    problems = _strange(kind, document)
     if body and validation != "Ignore":
         problems = duplicate_fields(body) + problems
     if problems and validation == "Strict":
@@ -59,13 +59,21 @@ def tidy(kind: KindSpec, document: Document, body: bytes, validation: str) -> li
 
 def tidy_patched(kind: KindSpec, document: Document, validation: str) -> list[str]:
     """Do what `tidy` does for the outcome of a patch, where strictness is answered with 422 on the patch."""
-    problems = drop_unknown(kind.schema, document)
+    problems = _strange(kind, document)
     if problems and validation == "Strict":
         raise _bad_patch(f"strict decoding error: {', '.join(problems)}")
     wrong = type_errors(kind.schema, document)
     if wrong:
         raise _bad_patch(cannot_be_handled(kind, wrong[0]))
     return problems[:MAX_WARNINGS] if validation == "Warn" else []
+
+
+def _strange(kind: KindSpec, document: Document) -> list[str]:
+    if kind.structure is None:
+        return drop_unknown(kind.schema, document)
+    from fairlead.cluster.apiserver.custom.structural import prune
+
+    return prune(kind.structure, document)
 
 
 def _bad_patch(why: str) -> StatusError:

@@ -8,9 +8,11 @@ engine.
 import msgspec
 
 from fairlead.cluster.apiserver.calls import Call, decode_object
+from fairlead.cluster.apiserver.custom.jsonpaths import find, set_number
 from fairlead.cluster.apiserver.deleting import delete_stored, options_of
 from fairlead.cluster.apiserver.evictions import note_eviction
 from fairlead.cluster.apiserver.kinds.errors import invalid, required
+from fairlead.cluster.apiserver.kinds.spec import KindSpec, ScalePaths
 from fairlead.cluster.apiserver.patches import apply_patch, merge
 from fairlead.cluster.apiserver.reading import get
 from fairlead.cluster.apiserver.statuses import bad_request, conflict
@@ -37,20 +39,28 @@ def selector_text(selector: Document) -> str:
     return ",".join(sorted(terms))
 
 
-def scale_of(stored: Stored) -> Document:
-    """Return the autoscaling/v1 Scale of a workload."""
+_PATHS = ScalePaths(spec=".spec.replicas", status=".status.replicas", selector="")
+
+
+def scale_of(kind: KindSpec, stored: Stored) -> Document:
+    """Return the autoscaling/v1 Scale of a workload, or of a custom resource that says where to find it."""
     document = stored.document()
     metadata = mapping_at(document, "metadata")
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
-    status: Document = {"replicas": number_at(document, "status", "replicas") or 0}
-    text = selector_text(mapping_at(document, "spec", "selector"))
+    paths = kind.scale_paths or _PATHS
+    wanted, present = find(paths.spec, document), find(paths.status, document)
+    status: Document = {"replicas": present if isinstance(present, int) else 0}
+    if kind.scale_paths is None:
+        text = selector_text(mapping_at(document, "spec", "selector"))
+    else:
+        text = find(paths.selector, document) if paths.selector else ""
     if text:
         status["selector"] = text
     return {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": {field: metadata[field] for field in kept if field in metadata},
-        "spec": {"replicas": number_at(document, "spec", "replicas") or 0},
+        "spec": {"replicas": wanted if isinstance(wanted, int) else 0},
         "status": status,
     }
 
@@ -59,9 +69,9 @@ def scale(call: Call, writer: Writer) -> bytes:
     """Get, replace or patch the Scale of a workload."""
     stored = get(call, writer.store)
     if call.method == "GET":
-        return _encoded(scale_of(stored))
+        return _encoded(scale_of(call.kind, stored))
     if call.method == "PATCH":
-        wanted = apply_patch(scale_of(stored), call.body, patch_media(call), _merged)
+        wanted = apply_patch(scale_of(call.kind, stored), call.body, patch_media(call), _merged)
     else:
         wanted = decode_object(call.body, call.headers.get("content-type", ""))
     name = call.target.name
@@ -73,9 +83,9 @@ def scale(call: Call, writer: Writer) -> bytes:
         told = invalid("spec.replicas", replicas, "must be greater than or equal to 0")
         raise refuse(_SCALE, name, [told])
     document = stored.document()
-    document["spec"] = {**mapping_at(document, "spec"), "replicas": replicas}
+    set_number((call.kind.scale_paths or _PATHS).spec, document, replicas)
     written = writer.replace(call.kind, stored, document, dry_run=call.dry_run, author=author_of(call))
-    return _encoded(scale_of(written.stored))
+    return _encoded(scale_of(call.kind, written.stored))
 
 
 def _merged(current: Document, patch: Document) -> Document:

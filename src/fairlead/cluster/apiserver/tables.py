@@ -92,7 +92,9 @@ def check_include(include: str) -> str:
 def watch_shape(kind: KindSpec, acceptance: Acceptance, include: str, clock: Clock) -> Shape | None:
     """Return how a watch shows its objects: None for plain ones. Column definitions go with the first event only."""
     if acceptance.form is Form.OBJECT:
-        return None
+        if kind.stored_as == kind.resource.api_version:
+            return None
+        return lambda event, stored: kind.presented(stored.raw)
     if acceptance.form is Form.METADATA:
 
         def partial(event: EventType, stored: Stored) -> bytes:

@@ -18,7 +18,15 @@ from fairlead.cluster.apiserver.allocating import Allocating
 from fairlead.cluster.apiserver.calls import Call, decode_object, resource_key
 from fairlead.cluster.apiserver.kinds.errors import FieldError, invalid, required
 from fairlead.cluster.apiserver.kinds.spec import KindSpec
-from fairlead.cluster.apiserver.negotiation import APPLY_PATCH, PATCH_TYPES, YAML, body_type
+from fairlead.cluster.apiserver.negotiation import (
+    APPLY_PATCH,
+    JSON_PATCH,
+    MERGE_PATCH,
+    PATCH_TYPES,
+    STRATEGIC_MERGE_PATCH,
+    YAML,
+    body_type,
+)
 from fairlead.cluster.apiserver.objectmeta import (
     DROPPED,
     KEPT,
@@ -295,7 +303,11 @@ class Writer:
         if "force" in call.query:
             raise bad_options("force: Forbidden: may not be specified for non-apply patch")
         existing = get(call, self.store)
-        patched = apply_patch(existing.document(), call.body, media, self.merger(call.kind))
+        if media == STRATEGIC_MERGE_PATCH and call.kind.structure is not None:
+            raise unsupported_media_type(media, (JSON_PATCH, MERGE_PATCH, APPLY_PATCH))
+        current = existing.document()
+        current["apiVersion"] = call.api_version
+        patched = apply_patch(current, call.body, media, self.merger(call.kind))
         check_type(call, patched)
         check_name(call, patched)
         patched = _seen(call, patched)

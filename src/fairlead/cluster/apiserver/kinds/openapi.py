@@ -7,8 +7,8 @@ answered.
 """
 
 import hashlib
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Iterable, Mapping
+from functools import cache, lru_cache
 
 import msgspec
 
@@ -28,6 +28,7 @@ PATCH_TYPES = (
     "application/strategic-merge-patch+json",
     "application/apply-patch+yaml",
 )
+CUSTOM_PATCH_TYPES = tuple(each for each in PATCH_TYPES if "strategic" not in each)
 PLAIN: dict[str, Document] = {
     "string": {"type": "string"},
     "strings": {"type": "array", "items": {"type": "string", "default": ""}},
@@ -74,7 +75,20 @@ def openapi_v3(group_version: str) -> bytes | None:
     """Return the document of one group and version (`api/v1`, `apis/apps/v1`), None if nothing is served there."""
     if group_version not in openapi_paths():
         return None
-    served = [kind for kind in KINDS if group_path(kind.resource.group, kind.resource.version) == group_version]
+    return _document(
+        [kind for kind in KINDS if group_path(kind.resource.group, kind.resource.version) == group_version]
+    )
+
+
+def custom_documents(kinds: Iterable[KindSpec]) -> dict[str, bytes]:
+    """Return the documents of kinds that users define, by group and version."""
+    served: dict[str, list[KindSpec]] = {}
+    for kind in kinds:
+        served.setdefault(group_path(kind.resource.group, kind.resource.version), []).append(kind)
+    return {path: _document(each) for path, each in served.items()}
+
+
+def _document(served: list[KindSpec]) -> bytes:
     return msgspec.json.encode(
         {
             "openapi": "3.0.0",
@@ -85,21 +99,24 @@ def openapi_v3(group_version: str) -> bytes | None:
     )
 
 
+@lru_cache(maxsize=64)
+def digest_of(document: bytes) -> str:
+    """Return the hash by which a document's URL names its content."""
+    return hashlib.sha512(document).hexdigest().upper()
+
+
 @cache
 def openapi_hash(group_version: str) -> str:
-    """Return the hash by which a document's URL names its content."""
+    """Return the hash of the document of a group and version."""
     return hashlib.sha512(openapi_v3(group_version) or b"").hexdigest().upper()
 
 
-@cache
-def openapi_index() -> bytes:
+def openapi_index(custom: Mapping[str, bytes]) -> bytes:
     """Return the answer to GET /openapi/v3: where each document is, with its hash."""
+    hashes = {path: openapi_hash(path) for path in openapi_paths()}
+    hashes |= {path: digest_of(document) for path, document in custom.items()}
     return msgspec.json.encode(
-        {
-            "paths": {
-                path: {"serverRelativeURL": f"/openapi/v3/{path}?hash={openapi_hash(path)}"} for path in openapi_paths()
-            }
-        }
+        {"paths": {path: {"serverRelativeURL": f"/openapi/v3/{path}?hash={hashes[path]}"} for path in sorted(hashes)}}
     )
 
 
@@ -152,7 +169,8 @@ def _operation(kind: Document, schema: str, method: str, action: str, extra: lis
     }
     if method == "patch":
         patch: Document = {"schema": {"type": "object"}}
-        operation["requestBody"] = {"required": True, "content": dict.fromkeys(PATCH_TYPES, patch)}
+        taken = PATCH_TYPES if schema_type(schema) else CUSTOM_PATCH_TYPES
+        operation["requestBody"] = {"required": True, "content": dict.fromkeys(taken, patch)}
     elif method in ("post", "put"):
         operation["requestBody"] = {"required": True, "content": {"*/*": {"schema": _reference(schema)}}}
     elif method == "delete":
@@ -235,6 +253,9 @@ def _schemas(served: Iterable[KindSpec]) -> Document:
     waiting: list[str] = list(ALWAYS_THERE)
     schemas: Document = {}
     for spec in served:
+        if spec.structure is not None:
+            schemas[spec.schema] = _custom_schema(spec, spec.structure)
+            waiting.append(f"{META}.ObjectMeta")
         waiting.append(spec.schema)
         waiting.extend(filter(None, (_subresource_schema(spec, each) for each in spec.subresources)))
         if "list" in spec.verbs:
@@ -250,6 +271,21 @@ def _schemas(served: Iterable[KindSpec]) -> Document:
                 schemas[named[0]] = named[1]
             waiting.append(field.type)
     return dict(sorted(schemas.items()))
+
+
+def _custom_schema(spec: KindSpec, structure: Document) -> Document:
+    resource, properties = spec.resource, structure.get("properties")
+    text: Document = {"type": "string"}
+    return {
+        **structure,
+        "properties": {
+            "apiVersion": text,
+            "kind": text,
+            **(properties if isinstance(properties, dict) else {}),
+            "metadata": {"allOf": [_reference(f"{META}.ObjectMeta")]},
+        },
+        "x-kubernetes-group-version-kind": [_kind_document(resource.group, resource.version, resource.kind)],
+    }
 
 
 def _list_schema(spec: KindSpec) -> Document:

@@ -81,6 +81,14 @@ def no_grace(document: Document, requested: int | None) -> int:
     return 0
 
 
+class ScalePaths(Struct, frozen=True, kw_only=True):
+    """Where the Scale of an object is found in it, as JSON paths; no selector where that is empty."""
+
+    spec: str
+    status: str
+    selector: str
+
+
 class KindSpec(Struct, frozen=True, kw_only=True):
     """The whole of what one kind adds to the generic engine.
 
@@ -91,7 +99,8 @@ class KindSpec(Struct, frozen=True, kw_only=True):
     first document in place or return what is wrong. `warnings` are for the Warning header of creates and updates.
 
     A kind that is `asked` is never stored: the answer to its POST is the object with its status filled in.
-    `structure` is the OpenAPI schema of a kind that a CustomResourceDefinition made; its `schema` is empty.
+    `structure` is the OpenAPI schema of a kind that a CustomResourceDefinition made; `stored_version` the apiVersion
+    its objects are stored in, where that may be another than that of the path.
     `has_generation`: the engine sets metadata.generation to 1 on create and adds 1 when anything but metadata and
     status differs. `field_labels` gives the labels that a fieldSelector may name beside metadata.name and
     metadata.namespace; a label that is not among `field_label_names` is an error.
@@ -125,6 +134,20 @@ class KindSpec(Struct, frozen=True, kw_only=True):
     grace_seconds: Callable[[Document, int | None], int] = no_grace
     asked: bool = False
     structure: Document | None = None
+    stored_version: str = ""
+    scale_paths: ScalePaths | None = None
+
+    @property
+    def stored_as(self) -> str:
+        """The apiVersion that objects of the kind carry in the store."""
+        return self.stored_version or self.resource.api_version
+
+    def presented(self, raw: bytes) -> bytes:
+        """Return a stored object as this version of the kind shows it: only the apiVersion differs."""
+        shown = self.resource.api_version
+        if self.stored_as == shown:
+            return raw
+        return raw.replace(f'"apiVersion":"{self.stored_as}"'.encode(), f'"apiVersion":"{shown}"'.encode(), 1)
 
     def subresource(self, name: str) -> Subresource | None:
         """Return the subresource of that name, or None."""

@@ -1,5 +1,6 @@
 """The table of kinds: every resource that the embedded API server serves, a row each."""
 
+from fairlead.cluster.apiserver.custom.kinds import DEFINITION
 from fairlead.cluster.apiserver.kinds import prepare, selectable
 from fairlead.cluster.apiserver.kinds.access import ACCESS
 from fairlead.cluster.apiserver.kinds.cluster_policies import CLUSTER_NETWORK_POLICY
@@ -355,5 +356,6 @@ KINDS: tuple[KindSpec, ...] = (
     INGRESS,
     NETWORK_POLICY,
     *ACCESS,
+    DEFINITION,
 )
 """Every kind served, the core group first, as discovery lists them."""

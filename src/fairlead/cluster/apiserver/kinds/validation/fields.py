@@ -14,7 +14,7 @@ from fairlead.kube.documents import Document, Json, flag_at, items_at, mapping_a
 Found = Iterator[FieldError]
 PROTOCOLS = ("SCTP", "TCP", "UDP")
 ANNOTATION_BYTES = 256 * 1024
-NAMED_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
+NAMED_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion", "customresourcecleanup.apiextensions.k8s.io")
 
 
 def listed(*rules: Callable[[Document], Found]) -> Callable[[Document], list[FieldError]]:
