@@ -54,7 +54,7 @@ def six_world(world: World) -> World:
     slices = [six_object(piece) for pieces in world.slices.values() for piece in pieces]
     turned = World.of(
         [six_object(each) for each in world.nodes.values()],
-        [],
+        [six_object(each) for each in world.pods.values()],
         [six_object(each) for each in world.services.values()],
         slices,
     )

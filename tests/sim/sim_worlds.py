@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from hypothesis import strategies as st
 
 from fairlead.compile.services import ZONE_LABEL
+from fairlead.kube.containers import Container, ContainerPort
 from fairlead.kube.core import (
     LoadBalancerIngress,
     LoadBalancerStatus,
@@ -13,6 +14,8 @@ from fairlead.kube.core import (
     NodeSpec,
     NodeStatus,
     Pod,
+    PodSpec,
+    PodStatus,
     Service,
     ServicePort,
     ServiceSpec,
@@ -28,6 +31,7 @@ from fairlead.kube.discovery import (
     SlicePort,
 )
 from fairlead.kube.meta import ObjectMeta
+from fairlead.kube.pods import PodIP
 from fairlead.model import FrontendKey
 from fairlead.net import Address, Port, Protocol, parse_address
 from fairlead.nft.evaluate import Packet
@@ -44,6 +48,7 @@ NODES = tuple(
     for number in (1, 2, 3)
 )
 PORTS = (80, 443)
+HOST_PORTS = (9000, 30010)
 PODS = tuple(f"10.244.{node}.{host}" for node in (1, 2, 3) for host in (2, 3))
 SOURCES = (*PODS, "198.51.100.2", "172.18.0.2", "172.18.0.3")
 maybe = st.sampled_from([None, True, False])
@@ -107,10 +112,24 @@ def slices(draw: st.DrawFn, service: Service) -> EndpointSlice:
 
 
 @st.composite
+def pods(draw: st.DrawFn) -> Pod:
+    """A pod with a host port, which may be the node port of a Service too."""
+    address = draw(st.sampled_from(PODS))
+    port = ContainerPort(container_port=8080, host_port=draw(st.sampled_from(HOST_PORTS)), protocol="TCP")
+    return Pod(
+        metadata=ObjectMeta(name=f"pod-{address}", namespace="n"),
+        spec=PodSpec(node_name=f"node-{address.split('.')[2]}", containers=(Container(name="it", ports=(port,)),)),
+        status=PodStatus(
+            phase=draw(st.sampled_from(["Running", "Failed"])), pod_ip=address, pod_ips=(PodIP(ip=address),)
+        ),
+    )
+
+
+@st.composite
 def worlds(draw: st.DrawFn) -> World:
     made = [draw(services(number)) for number in range(1, 1 + draw(st.integers(1, 3)))]
     pieces = [draw(slices(service)) for service in made for _ in range(draw(st.integers(0, 2)))]
-    return World.of(NODES, list[Pod](), made, pieces)
+    return World.of(NODES, draw(st.lists(pods(), max_size=2, unique_by=lambda pod: pod.metadata.name)), made, pieces)
 
 
 def keys(world: World, node: Node) -> Iterator[FrontendKey]:
@@ -119,7 +138,12 @@ def keys(world: World, node: Node) -> Iterator[FrontendKey]:
     for service in world.services.values():
         addresses += [service.spec.cluster_ip, *service.spec.external_ips]
         addresses += [each.ip for each in service.status.load_balancer.ingress]
-    numbers = {*PORTS, 1, *(port.node_port for each in world.services.values() for port in each.spec.ports)} - {0}
+    numbers = {
+        *PORTS,
+        *HOST_PORTS,
+        1,
+        *(port.node_port for each in world.services.values() for port in each.spec.ports),
+    } - {0}
     for address in addresses:
         for protocol in (Protocol.TCP, Protocol.UDP):
             yield from (FrontendKey(parse_address(address), protocol, Port(number)) for number in sorted(numbers))
