@@ -7,15 +7,17 @@ import asyncio
 import datetime
 import gzip
 import json
+import socket
 import ssl
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from apiservers import served
+from aiohttp import web
+from apiservers import engine, served
 
-from fairlead.cluster.apiserver.http import BODY_LIMIT
+from fairlead.cluster.apiserver.http import BODY_LIMIT, ConnectTarget, start
 from fairlead.cluster.apiserver.log import SqliteLog
 from fairlead.cluster.apiserver.loopback import InProcessTransport
 from fairlead.cluster.apiserver.pki import Pki
@@ -57,6 +59,32 @@ async def test_without_a_certificate_one_sees_health_and_version_only(tmp_path: 
             )
         async with session.get(url + CM, ssl=tls, headers={"Authorization": "Bearer x"}) as answer:
             assert answer.status == 401
+
+
+async def test_streaming_subresources_ask_the_roles_first(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    async def connector(request: web.Request, target: ConnectTarget) -> web.StreamResponse:
+        asked.append(target.name)
+        return web.Response(text="logged")
+
+    pki, server = Pki(tmp_path / "pki"), await engine()
+    listening = socket.create_server(("127.0.0.1", 0))
+    runner = await start(server, [listening], pki.server_context(), {("pods", "log"): connector})
+    url = f"https://127.0.0.1:{listening.getsockname()[1]}/api/v1/namespaces/default/pods/p/log"
+    admin, stranger = client_tls(pki, tmp_path), ssl.create_default_context(cadata=pki.authority.decode())
+    try:
+        async with aiohttp.ClientSession() as session:
+            async with session.get(url, ssl=stranger) as answer:
+                assert (answer.status, asked) == (403, [])
+            async with session.get(url, ssl=admin, headers={"Impersonate-User": "bob"}) as answer:
+                assert 'User "bob" cannot get resource "pods/log"' in (await answer.json())["message"]
+                assert asked == []
+            async with session.get(url, ssl=admin) as answer:
+                assert (answer.status, asked) == (200, ["p"])
+    finally:
+        await runner.cleanup()
+        server.close()
 
 
 async def test_a_certificate_of_another_authority_is_turned_away(tmp_path: Path) -> None:

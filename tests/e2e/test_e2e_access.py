@@ -60,4 +60,5 @@ def test_a_pod_reaches_the_api_with_its_own_token(kubectl: Kubectl) -> None:
 
     wait_until(ended, "the end of the pod that asks", 60.0)
     assert kubectl.run("logs", "-n", "asking", "asking").stdout.splitlines() == ["['found']", "403"]
-    kubectl.run("delete", "namespace", "asking", "--wait=false")
+    kubectl.run("delete", "namespace", "asking", "--timeout=30s")
+    assert kubectl.run("get", "rolebindings", "-n", "asking", "-o", "name").stdout == ""

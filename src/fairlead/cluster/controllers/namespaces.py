@@ -12,11 +12,12 @@ from fairlead.cluster.controllers.queue import WorkQueue
 from fairlead.cluster.controllers.world import World
 from fairlead.drivers.kubeapi import ApiError, ApiRequest, KubeClient
 from fairlead.kube.core import Namespace, Pod
-from fairlead.kube.documents import Document, items_at, mapping_at
-from fairlead.kube.resources import RESOURCES, Resource, resource_of
+from fairlead.kube.documents import Document, items_at, mapping_at, text_at
+from fairlead.kube.resources import Resource, resource_of
 
 FINALIZER = "kubernetes"
 LOOK_AGAIN = 1.0
+_DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
 class NamespaceLoop:
@@ -45,13 +46,27 @@ class NamespaceLoop:
         if namespace is None or namespace.metadata.deletion_timestamp is None:
             return None
         pods = resource_of(Pod)
-        others = [each for each in RESOURCES.values() if each.namespaced and each != pods]
+        others = [each for each in await self._served() if each != pods]
         for resources in ((pods,), others):
             left = [await self._empty(resource, name) for resource in resources]
             if any(left):
                 return LOOK_AGAIN
         await self._finalize(name)
         return None
+
+    async def _served(self) -> list[Resource]:
+        """Ask the server which kinds lie in namespaces: those that users define are among them."""
+        found: list[Resource] = []
+        for path in ("/api", "/apis"):
+            answer = await self._client.request(ApiRequest("GET", path, (), {"Accept": _DISCOVERY}))
+            for group in items_at(msgspec.json.decode(answer.body), "items"):
+                preferred = next(iter(items_at(group, "versions")), None)
+                name, version = text_at(group, "metadata", "name"), text_at(preferred, "version")
+                for each in items_at(preferred, "resources"):
+                    if text_at(each, "scope") == "Namespaced" and "deletecollection" in items_at(each, "verbs"):
+                        kind = text_at(each, "responseKind", "kind")
+                        found.append(Resource(name, version, kind, text_at(each, "resource"), True))
+        return found
 
     async def _empty(self, resource: Resource, namespace: str) -> bool:
         """Delete all objects of a kind; return whether any is still there, such as a pod that ends gracefully."""
