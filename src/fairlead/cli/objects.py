@@ -49,24 +49,23 @@ async def _list(kubeconfig: Path) -> "PolicyObjects":
     from fairlead.kube.core import Namespace, Pod, Service
     from fairlead.kube.discovery import EndpointSlice
     from fairlead.kube.networking import Ingress, NetworkPolicy
+    from fairlead.kube.policy import ClusterNetworkPolicy
     from fairlead.sim.reach_objects import PolicyObjects
 
     client = KubeClient(HttpTransport.from_kubeconfig(kubeconfig))
     try:
-        namespaces, pods, policies, services, slices, ingresses = await asyncio.gather(
-            client.list(Namespace),
-            client.list(Pod),
-            client.list(NetworkPolicy),
-            client.list(Service),
-            client.list(EndpointSlice),
-            client.list(Ingress),
+        namespaces, policies, tiered = await asyncio.gather(
+            client.list(Namespace), client.list(NetworkPolicy), client.list(ClusterNetworkPolicy)
+        )
+        pods, services, slices, ingresses = await asyncio.gather(
+            client.list(Pod), client.list(Service), client.list(EndpointSlice), client.list(Ingress)
         )
     finally:
         await client.close()
     return PolicyObjects(
         namespaces=namespaces.items,
         pods=pods.items,
-        policies=policies.items,
+        policies=(*policies.items, *tiered.items),
         services=services.items,
         slices=slices.items,
         ingresses=ingresses.items,

@@ -13,6 +13,7 @@ from fairlead.kube.core import Namespace
 from fairlead.kube.documents import Document, mapping_at, text_at
 from fairlead.kube.meta import KubeObject
 from fairlead.kube.networking import Ingress, NetworkPolicy
+from fairlead.kube.policy import ClusterNetworkPolicy
 from fairlead.sim.manifests import derive_world
 from fairlead.sim.reach_objects import PolicyObjects
 
@@ -25,7 +26,10 @@ def objects_of(documents: Sequence[Document]) -> PolicyObjects:
     return PolicyObjects(
         namespaces=_typed(documents, Namespace, namespaced=False),
         pods=tuple(world.pods.values()),
-        policies=_typed(documents, NetworkPolicy, namespaced=True),
+        policies=(
+            *_typed(documents, NetworkPolicy, namespaced=True),
+            *_typed(documents, ClusterNetworkPolicy, namespaced=False),
+        ),
         services=tuple(world.services.values()),
         slices=tuple(piece for pieces in world.slices.values() for piece in pieces),
         ingresses=_typed(documents, Ingress, namespaced=True),

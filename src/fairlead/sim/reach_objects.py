@@ -8,12 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
+from fairlead.compile.cluster_policies import compile_cluster_policy
 from fairlead.compile.policies import compile_network_policy
 from fairlead.compile.policy_index import PolicyIndex
 from fairlead.compile.policy_pods import compile_pod
 from fairlead.kube.core import Namespace, Pod, Service
 from fairlead.kube.discovery import EndpointSlice
 from fairlead.kube.networking import Ingress, NetworkPolicy
+from fairlead.kube.policy import ClusterNetworkPolicy
 from fairlead.model import Finding
 from fairlead.model.policies import AddressBlock, Policy, PolicyPod, PortMatch
 from fairlead.sim.reach import Reach
@@ -30,7 +32,7 @@ class PolicyObjects(Struct, frozen=True, kw_only=True):
 
     namespaces: Sequence[Namespace] = ()
     pods: Sequence[Pod] = ()
-    policies: Sequence[NetworkPolicy] = ()
+    policies: Sequence[NetworkPolicy | ClusterNetworkPolicy] = ()
     services: Sequence[Service] = ()
     slices: Sequence[EndpointSlice] = ()
     ingresses: Sequence[Ingress] = ()
@@ -59,7 +61,10 @@ def read_objects(objects: PolicyObjects) -> Question:
     for namespace in objects.namespaces:
         index.pods.put_namespace(namespace.metadata.name, namespace.metadata.labels)
     for policy in objects.policies:
-        compiled, found = compile_network_policy(policy)
+        if isinstance(policy, NetworkPolicy):
+            compiled, found = compile_network_policy(policy)
+        else:
+            compiled, found = compile_cluster_policy(policy)
         findings += found
         index.put_policy(compiled)
     workloads: dict[str, list[PolicyPod]] = {}
