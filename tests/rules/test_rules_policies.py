@@ -5,8 +5,13 @@ from typing import Any
 
 import pytest
 from policy_rig import PolicyRig, a_namespace, a_pod, a_policy, labelled
-from rule_hosts import HOSTS, NODE
+from rule_hosts import HOSTS, NODE, wait_until
 from rule_rig import Document, a_service, a_slice
+
+from fairlead.agents.node.policy_denials import PolicyDenials
+from fairlead.drivers.netlink.nflog import LogSocket
+from fairlead.drivers.netns import entered
+from fairlead.render.policy_chains import PolicySettings
 
 pytestmark = pytest.mark.kernel
 
@@ -295,3 +300,26 @@ def test_a_peer_that_nobody_here_understands_fails_closed(
 def test_an_api_server_without_cluster_policies_is_no_hindrance(policies: PolicyRig) -> None:
     policies.enforce(a_policy(), without=("ClusterNetworkPolicy",))
     assert not policies.reaches("far-1", "web-1")
+
+
+def test_denied_packets_are_counted_and_told_by_policy_and_direction(
+    policies: PolicyRig, capfd: pytest.CaptureFixture[str]
+) -> None:
+    policies.enforce(a_policy("closed"), settings=PolicySettings(log_group=77))
+    counts: dict[tuple[str, str], int] = {}
+    denials = PolicyDenials(policies.part.policies_of, lambda: 0.0, counts)
+    with entered(policies.hosts.node):
+        packets = LogSocket(77)
+    assert not policies.reaches("far-1", "web-1", protocol="UDP")
+    assert not policies.reaches("far-1", "web-1", protocol="UDP")
+    assert policies.reaches("far-1", "web-2")
+
+    def heard() -> bool:
+        denials.take(packets.read())
+        return counts.get(("NetworkPolicy shop/closed", "ingress")) == 2
+
+    wait_until(heard, "the kernel told of no denied packet")
+    packets.close()
+    (line,) = [each for each in capfd.readouterr().err.splitlines() if "event=denied" in each]
+    assert f"udp {HOSTS['far-1'][0]} -> {HOSTS['web-1'][0]}:8080" in line
+    assert "NetworkPolicy shop/closed" in line

@@ -50,6 +50,13 @@ def agent(
         str, typer.Option(help="Where to answer /metrics, /proxyMode and /configz; empty: nowhere.")
     ] = "127.0.0.1:10249",
     policies: Annotated[bool, typer.Option(help="Enforce network policies; without, the network plugin does.")] = True,
+    keep_established: Annotated[
+        bool, typer.Option("--keep-established", help="Let connections live on that a new policy would forbid.")
+    ] = False,
+    log_denied: Annotated[
+        int | None,
+        typer.Option(help="Count and log denied packets, by the nflog group of this number.", show_default=False),
+    ] = None,
     host_settings: Annotated[
         bool, typer.Option(help="Make the settings of connection tracking that kube-proxy makes.")
     ] = True,
@@ -73,7 +80,7 @@ def agent(
         return
 
     from fairlead.agents.node import NodeAgentConfig, main
-    from fairlead.render.policy_chains import PolicySettings
+    from fairlead.render.policy_chains import Established, PolicySettings
 
     config = NodeAgentConfig(
         node=node or os.environ.get("NODE_NAME") or socket.gethostname().lower(),
@@ -86,7 +93,9 @@ def agent(
         else _prefixes(nodeport_addresses, "--nodeport-addresses"),
         healthz=_binding(healthz_bind_address, "--healthz-bind-address"),
         metrics=_binding(metrics_bind_address, "--metrics-bind-address"),
-        policies=PolicySettings() if policies else None,
+        policies=PolicySettings(Established.KEEP if keep_established else Established.CUT, log_denied)
+        if policies
+        else None,
         host_settings=host_settings,
     )
     asyncio.run(main(config))

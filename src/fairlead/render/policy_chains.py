@@ -119,11 +119,11 @@ class PolicyChains:
 
     def verdict(self, profile: Profile) -> Verdict:
         """What leads to a profile."""
-        return _jump(_name(profile))
+        return _jump(name_of(profile))
 
     def _of_profile(self, profile: Profile) -> Chains:
         """Return the chains of a profile and the sets that are its own."""
-        name = _name(profile)
+        name = name_of(profile)
         denial = self._denial(profile, name)
         deny = Decide(goto(f"{name}-deny")) if len(denial) > 1 else Decide(DROP)
         sets: _FilledSets = {}
@@ -244,8 +244,8 @@ def _state(bits: int) -> tuple[Expression, ...]:
 
 
 @lru_cache(maxsize=4096)
-def _name(profile: Profile) -> str:
-    """The name of a profile's first chain, the same in every process."""
+def name_of(profile: Profile) -> str:
+    """The name of a profile's first chain and the prefix of its log, the same in every process."""
     return f"{profile.direction.value}-{digest(profile)}"
 
 

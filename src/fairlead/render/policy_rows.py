@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct, field
 
+from fairlead.model.origins import Origin
 from fairlead.model.policy_profiles import Collection, PolicyChanges, Profile, Subject
 from fairlead.net import Address, Family
 from fairlead.nft.diff import build_table, diff_tables
@@ -31,7 +32,7 @@ from fairlead.nft.transactions import (
     Transaction,
 )
 from fairlead.nft.verdicts import Verdict
-from fairlead.render.policy_chains import TABLE, PolicyChains, PolicySettings
+from fairlead.render.policy_chains import TABLE, PolicyChains, PolicySettings, name_of
 from fairlead.render.service_steps import host
 from fairlead.render.tallies import Tally
 
@@ -102,6 +103,10 @@ class PolicyRows:
     def subjects(self) -> Mapping[Address, Subject]:
         """Whom the table judges."""
         return self._subjects
+
+    def policies_of(self, prefix: str) -> tuple[Origin, ...]:
+        """The policies of the profile whose denials are logged under a prefix."""
+        return next((each.policies for each in self._profiles if name_of(each) == prefix), ())
 
     def replace(self, changes: PolicyChanges) -> Transaction:
         """Return the transaction for changes, which is empty where they are all about the other family.

@@ -69,6 +69,8 @@ class Counts:
         """Every table by its label, services' and others', with the seconds its rounds took."""
         self.repairs: dict[str, int] = {}
         self.left_out: dict[str, int] = {}
+        self.denied: dict[tuple[str, str], int] = {}
+        """Denied packets that were logged, by policy and direction."""
         self.service_changes = 0
         self.service_changes_pending = 0
         self.endpoint_changes = 0
@@ -152,6 +154,7 @@ class _Collector:
         yield _histograms("fairlead_table_sync_duration_seconds", "A round of a table", counts.tables, "table")
         yield _counters("fairlead_table_repairs", "Tables mended after somebody's writing", counts.repairs, "table")
         yield _gauges("fairlead_table_left_out", "Objects that the kernel refuses", counts.left_out, "table")
+        yield _denials(counts)
 
 
 def _each(families: Mapping[str, FamilyCounts], attribute: str) -> dict[str, float]:
@@ -207,6 +210,16 @@ def _no_local_endpoints(families: Mapping[str, FamilyCounts]) -> "Metric":
     for family, counts in families.items():
         for policy, number in counts.no_local_endpoints.items():
             metric.add_metric([family, policy], number)
+    return metric
+
+
+def _denials(counts: Counts) -> "Metric":
+    from prometheus_client.core import CounterMetricFamily
+
+    text = "Packets that policies denied, as far as they were logged"
+    metric = CounterMetricFamily("fairlead_policy_denied_packets", text, labels=["policy", "direction"])
+    for (policy, direction), number in counts.denied.items():
+        metric.add_metric([policy, direction], number)
     return metric
 
 

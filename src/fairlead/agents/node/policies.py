@@ -103,6 +103,10 @@ class PolicyTable:
         self.unprogrammed.clear()
         self._settled()
 
+    def policies_of(self, prefix: str) -> tuple[Origin, ...]:
+        """The policies of the profile whose denials are logged under a prefix."""
+        return self._rows.policies_of(prefix)
+
     def suspects(self) -> AbstractSet[Origin]:
         """The policies that changed since the kernel last agreed."""
         return self._recent & self._objects.policies()
@@ -175,6 +179,10 @@ class PolicyPart:
     def tables(self) -> Sequence[Table]:
         """The tables of both families."""
         return self._tables
+
+    def policies_of(self, prefix: str) -> tuple[Origin, ...]:
+        """The policies of the profile whose denials are logged under a prefix."""
+        return next((found for table in self._tables if (found := table.policies_of(prefix))), ())
 
     async def admit(self, pod: PolicyPod, news: Callable[[], None]) -> None:
         """Return once the kernel holds what there is to for a pod that is about to start; `news` starts a round."""

@@ -24,6 +24,7 @@ from fairlead.agents.node.lines import log
 from fairlead.agents.node.objects import ServiceObjects
 from fairlead.agents.node.pages import Binding, keep_serving
 from fairlead.agents.node.policies import PolicyPart
+from fairlead.agents.node.policy_denials import PolicyDenials
 from fairlead.agents.node.policy_gate import serve_gate
 from fairlead.agents.node.policy_objects import PolicyObjects
 from fairlead.agents.node.services import ServicePart, ServiceSettings
@@ -34,6 +35,7 @@ from fairlead.drivers.errors import FairleadError
 from fairlead.drivers.kubeapi import ApiError, Change, HttpTransport, KubeClient
 from fairlead.drivers.netlink.addresses import local_addresses
 from fairlead.drivers.netlink.monitor import RulesetMonitor
+from fairlead.drivers.netlink.nflog import LogSocket
 from fairlead.drivers.netlink.nftables import NftSocket, open_nft_socket
 from fairlead.kube.core import Node
 from fairlead.net import Address, Prefix, parse_prefix
@@ -110,6 +112,7 @@ class NodeAgent:
             first = int(time.time())  # no table in this kernel was ever at this generation
             self._policies = PolicyPart(PolicyObjects(config.node), config.policies, first)
             self._parts = (*self._parts, self._policies)
+            self._denials = PolicyDenials(self._policies.policies_of, time.monotonic, self._account.counts.denied)
         self._tables = tuple(table for part in self._parts for table in part.tables())
         self._upkeeps = [Upkeep(table, nft, self._account) for table in self._tables]
 
@@ -126,6 +129,8 @@ class NodeAgent:
             tasks.create_task(self._checks.run())
             if self._policies is not None and self._config.policy_gate is not None:
                 tasks.create_task(serve_gate(self._config.policy_gate, self._policies, self._news.set))
+            if self._config.policies is not None and self._config.policies.log_group is not None:
+                self._listen_to_denials(self._config.policies.log_group)
             for what, binding, pages in (
                 ("health", self._config.healthz, self._account.health_page),
                 ("metrics", self._config.metrics, self._account.metrics_page),
@@ -163,6 +168,14 @@ class NodeAgent:
             log(event="deaf", error=str(error))
             return
         asyncio.get_running_loop().add_reader(monitor, self._heard, monitor)
+
+    def _listen_to_denials(self, group: int) -> None:
+        try:
+            packets = LogSocket(group)
+        except FairleadError as error:
+            log(event="deaf", error=str(error))
+            return
+        asyncio.get_running_loop().add_reader(packets, lambda: self._denials.take(packets.read()))
 
     def _opens_on(self, node: Node) -> tuple[Address, ...]:
         """The machine's own addresses inside the prefixes for node ports, never those of loopback."""

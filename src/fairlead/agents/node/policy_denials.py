@@ -1,0 +1,65 @@
+"""What is told of packets that policies denied: counts by policy and direction, and now and then a line.
+
+Comes in: logged packets, and whom a profile is made of. Goes out: counts, and one log line a second for each profile at
+most, which says how many more there were. The kernel hands on no more than a hundred a second for each profile.
+"""
+
+import struct
+from collections.abc import Callable, Iterable
+
+from fairlead.agents.node.lines import log
+from fairlead.drivers.netlink.nflog import Logged
+from fairlead.model import Origin
+from fairlead.net import Address, Protocol
+
+_QUIET_SECONDS = 1.0
+_WITH_PORTS = {int(each): each.name.lower() for each in Protocol}
+
+
+class PolicyDenials:
+    """Counts and tells. `policies_of` names the policies behind a log prefix; `counts` is by policy and direction."""
+
+    def __init__(
+        self,
+        policies_of: Callable[[str], tuple[Origin, ...]],
+        clock: Callable[[], float],
+        counts: dict[tuple[str, str], int],
+    ) -> None:
+        self.counts = counts
+        self._policies_of = policies_of
+        self._clock = clock
+        self._quiet_until: dict[str, float] = {}
+        self._untold: dict[str, int] = {}
+
+    def take(self, packets: Iterable[Logged]) -> None:
+        """Note denied packets."""
+        for logged in packets:
+            direction, _, _ = logged.prefix.partition("-")
+            policies = self._policies_of(logged.prefix)
+            for origin in policies:
+                key = str(origin), direction
+                self.counts[key] = self.counts.get(key, 0) + 1
+            now = self._clock()
+            if now < self._quiet_until.get(logged.prefix, 0.0):
+                self._untold[logged.prefix] = self._untold.get(logged.prefix, 0) + 1
+                continue
+            self._quiet_until[logged.prefix] = now + _QUIET_SECONDS
+            more = self._untold.pop(logged.prefix, 0)
+            names = ",".join(map(str, policies)) or "unknown"
+            log(event="denied", direction=direction, policies=names, packet=spell_packet(logged.packet), more=more)
+
+
+def spell_packet(packet: bytes) -> str:
+    """The ends of a packet, as far as its first bytes tell them: `tcp 10.0.0.1 -> 10.0.0.2:80`."""
+    four = bool(packet) and packet[0] >> 4 == 4
+    start = (packet[0] & 15) * 4 if four else 40
+    if len(packet) < start or not packet:
+        return "unreadable"
+    protocol = packet[9] if four else packet[6]
+    ends = packet[12:20] if four else packet[8:40]
+    source, destination = Address(ends[: len(ends) // 2]), Address(ends[len(ends) // 2 :])
+    name = _WITH_PORTS.get(protocol)
+    if name is None or len(packet) < start + 4:
+        return f"protocol {protocol} {source} -> {destination}"
+    (port,) = struct.unpack_from(">H", packet, start + 2)
+    return f"{name} {source} -> {destination}:{port}" if four else f"{name} {source} -> [{destination}]:{port}"
