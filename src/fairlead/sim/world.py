@@ -40,7 +40,7 @@ class World(Struct, frozen=True):
     policies: tuple[NetworkPolicy | ClusterNetworkPolicy, ...] = ()
 
     @staticmethod
-    def of(  # noqa: PLR0913  one list for each kind
+    def of(
         nodes: Iterable[Node],
         pods: Iterable[Pod],
         services: Iterable[Service],
