@@ -23,6 +23,7 @@ VERBS = {
     "exec": "execute",
     "trace": "trace",
     "reach": "reach",
+    "lint": "lint",
     "agent": "agent",
 }
 """Each verb, and the name of its module and of the function in it."""
