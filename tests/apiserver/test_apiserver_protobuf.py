@@ -1,6 +1,7 @@
 """Bodies in protobuf become the documents that the same client would have sent as JSON."""
 
 import json
+import random
 
 import pytest
 from apiservers import Api
@@ -139,3 +140,39 @@ async def test_unknown_kinds_and_broken_bodies_get_their_status(api: Api) -> Non
     assert "application/json" in told.json["message"]
     told = await api("POST", "/api/v1/namespaces/default/configmaps", b"{}", kind=PROTOBUF)
     assert told.status == 400
+
+
+def test_no_byte_turned_over_does_more_than_refuse() -> None:
+    dice = random.Random(1)
+    moment = message((1, 1 << 62), (2, 5))
+    good = enveloped("v1", "Event", message((1, META), (6, moment), (10, moment), (8, 3)))
+    refused = 0
+    for _ in range(3000):
+        body = bytearray(good)
+        for _ in range(dice.randint(1, 4)):
+            body[dice.randrange(len(MAGIC), len(body))] = dice.randrange(256)
+        try:
+            decode_protobuf(bytes(body))
+        except (ValueError, OverflowError):
+            refused += 1
+    assert refused > 500
+
+
+@pytest.mark.parametrize("kind", [PROTOBUF, "application/json"])
+async def test_bodies_nested_too_deeply_are_400(api: Api, kind: str) -> None:
+    deep = b"[" * 100_000 + b"]" * 100_000
+    body = deep
+    if kind == PROTOBUF:
+        body = enveloped("apps/v1", "ControllerRevision", message((1, META), (2, message((1, deep)))))
+    told = await api("POST", "/apis/apps/v1/namespaces/default/controllerrevisions", body, kind=kind)
+    assert (told.status, told.json["reason"]) == (400, "BadRequest")
+    assert (await api("GET", "/api/v1/namespaces")).status == 200
+
+
+@pytest.mark.parametrize("depth", [200, 450, 900])
+async def test_deep_objects_are_stored_or_refused_and_never_break_the_server(api: Api, depth: int) -> None:
+    body = b'{"metadata":{"name":"d"},"revision":1,"data":' + b'{"a":' * depth + b"1" + b"}" * depth + b"}"
+    path = "/apis/apps/v1/namespaces/default/controllerrevisions?fieldManager=m&fieldValidation=Strict"
+    told = await api("POST", path, body)
+    assert told.status in (201, 400), told
+    assert (await api("GET", path)).status == 200

@@ -30,6 +30,7 @@ from fairlead.cluster.apiserver.openapi import openapi_answer
 from fairlead.cluster.apiserver.paths import Target, parse_path
 from fairlead.cluster.apiserver.statuses import (
     StatusError,
+    bad_request,
     expired,
     method_not_allowed,
     no_such_path,
@@ -173,6 +174,8 @@ class ApiServer:
             answer = await (self._of_server(request) if target is None else self._of_kind(request, target, user))
         except StatusError as error:
             answer = ApiResponse(error.code, {"Content-Type": JSON, **_NO_STORE}, error.body())
+        except RecursionError:
+            answer = ApiResponse(400, {"Content-Type": JSON}, bad_request("the body is nested too deeply").body())
         except ExpiredError as error:
             answer = ApiResponse(410, {"Content-Type": JSON}, expired(str(error)).body())
         except FairleadError as error:

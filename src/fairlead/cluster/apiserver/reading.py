@@ -129,10 +129,10 @@ def whole_list(call: Call, found: Sequence[Stored], revision: int) -> bytes:
 
 def _listed(call: Call, page: Sequence[Stored], metadata: Document) -> bytes:
     head = {"kind": f"{call.kind.resource.kind}List", "apiVersion": call.api_version, "metadata": metadata}
-    return b'%s,"items":[%s]}\n' % (
-        msgspec.json.encode(head)[:-1],
-        b",".join([call.kind.presented(stored.raw) for stored in page]),
-    )
+    items = [stored.raw for stored in page]
+    if call.kind.stored_version:
+        items = [call.kind.presented(each) for each in items]
+    return b'%s,"items":[%s]}\n' % (msgspec.json.encode(head)[:-1], b",".join(items))
 
 
 def _page(call: Call, store: Store) -> tuple[Sequence[Stored], Document]:

@@ -9,10 +9,9 @@ where the field says omitempty. So does this decoder, and keeps a zero that was 
 """
 
 import base64
-import json
 import pkgutil
 import zlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import cast
 
@@ -26,6 +25,7 @@ MAX_DEPTH = 100
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _SIGN, _WRAP = 1 << 63, 1 << 64
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1"
 _PACKAGES = {
     "admissionregistration.k8s.io": "admissionregistration",
@@ -216,7 +216,10 @@ def _special(type_name: str, fields: list[tuple[int, int, int | bytes]]) -> Json
     if type_name == "int-or-string":
         return _text(parts.get(3, b"")) if _whole(parts.get(1, 0)) else _whole(parts.get(2, 0))
     raw = _raw(parts.get(1, b""))
-    return cast("Json", json.loads(raw)) if raw else None
+    try:
+        return cast("Json", msgspec.json.decode(raw)) if raw else None
+    except RecursionError as error:
+        raise ValueError("protobuf: JSON inside is nested too deeply") from error
 
 
 def _time(data: bytes, *, micro: bool) -> str | None:
@@ -224,7 +227,7 @@ def _time(data: bytes, *, micro: bool) -> str | None:
     parts = {number: _whole(value) for number, _, value in _fields(data)}
     if not parts:
         return None
-    moment = datetime.fromtimestamp(parts.get(1, 0), UTC)
+    moment = _EPOCH + timedelta(seconds=parts.get(1, 0))
     if micro:
         return moment.replace(microsecond=parts.get(2, 0) // 1000).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
