@@ -209,7 +209,7 @@ def _services(every: Sequence[Document]) -> Iterator[Document]:
     for number, pod in enumerate(every):
         name, space = pod["metadata"]["name"], pod["metadata"]["namespace"]
         address = f"10.96.0.{10 + number}"
-        ports = [
+        ports: list[Document] = [
             {"name": f"{protocol.lower()}-{port}", "protocol": protocol, "port": port}
             for protocol in PROTOCOLS
             for port in PORTS
