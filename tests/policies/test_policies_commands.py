@@ -1,0 +1,58 @@
+"""`fairlead reach` and `fairlead lint` as scripts use them: what they print, and with which exit code they leave."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from fairlead.cli.output import EXIT_NO, EXIT_OK, EXIT_USAGE
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "policies"
+APPLICATION = EXAMPLES / "application.yaml"
+DENY, DENY_MATRIX = EXAMPLES / "default-deny-ingress.yaml", EXAMPLES / "default-deny-ingress.csv"
+MISTAKE = """
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {selector: {app: web}, ports: [{port: 80, targetPort: nowhere}]}
+"""
+
+
+def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "fairlead", *map(str, words)]
+    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_reach_keeps_to_a_matrix_or_says_which_pairs_differ() -> None:
+    same = run("reach", "-f", APPLICATION, "-f", DENY, "--expect", DENY_MATRIX)
+    assert same.returncode == EXIT_OK, same.stderr
+    other = run("reach", "-f", APPLICATION, "--expect", DENY_MATRIX)
+    assert other.returncode == EXIT_NO
+    assert "everywhere[External] => shop/db[StatefulSet]: All Connections, expected nothing" in other.stdout
+    assert run("reach", "-f", APPLICATION, "--expect", APPLICATION).returncode == EXIT_USAGE
+
+
+def test_reach_tells_what_a_change_closes(tmp_path: Path) -> None:
+    changed = tmp_path / "changed"
+    changed.mkdir()
+    for file in (APPLICATION, DENY):
+        (changed / file.name).write_text(file.read_text())
+    answer = run("reach", "--diff", APPLICATION, changed)
+    assert answer.returncode == EXIT_NO
+    assert "closed  billing/invoices[Deployment] => shop/db[StatefulSet]: All Connections -> nothing" in answer.stdout
+    assert run("reach", "--diff", changed, changed).returncode == EXIT_OK
+
+
+def test_reach_names_the_services_that_lead_to_a_pod() -> None:
+    found = json.loads(run("reach", "-f", APPLICATION, "-o", "json", "--to", "shop/api").stdout)
+    assert {tuple(each["services"]) for each in found} == {("shop/api:80 -> TCP 8080",)}
+
+
+def test_lint_leaves_with_one_where_something_never_works(tmp_path: Path) -> None:
+    mistake = tmp_path / "mistake.yaml"
+    mistake.write_text(MISTAKE)
+    wrong = run("lint", "-f", APPLICATION, "-f", mistake, "-o", "json")
+    assert wrong.returncode == EXIT_NO
+    errors = [each for each in json.loads(wrong.stdout) if each["severity"] == "error"]
+    assert [each["origin"]["field"] for each in errors] == ["spec.ports[0].targetPort"]
+    assert run("lint", "-f", APPLICATION).returncode == EXIT_OK
