@@ -101,12 +101,15 @@ def test_a_process_can_move_for_good():
 
 
 def test_a_sysctl_changes_inside_only():
+    before = Path("/proc/sys/net/ipv4/ip_forward").read_text().strip()
     fd, other = new_namespace(), new_namespace()
-    write_sysctl(fd, "net/ipv4/ip_forward", "1")
-    with entered(fd):
-        assert Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() == "1"
-    with entered(other):
-        assert Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() == "0"
+    for wanted in ("1", "0"):
+        write_sysctl(fd, "net/ipv4/ip_forward", wanted)
+        with entered(fd):
+            assert Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() == wanted
+        with entered(other):
+            assert Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() == before
+    assert Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() == before
     os.close(fd)
     os.close(other)
 

@@ -95,7 +95,6 @@ class DaemonSetLoop:
             self._performer.tell(tell(daemon_set, "SuccessfulDelete", f"Deleted pod: {each.name}"))
         return await self._performer.perform(each for each in actions if not isinstance(each, Create | Delete))
 
-
     async def _keep_history(self, daemon_set: DaemonSet, template: Document, pods: list[Pod]) -> None:
         """Keep a revision of each template, as many old ones as the set asks for beside those its pods have."""
         uid, namespace = daemon_set.metadata.uid, daemon_set.metadata.namespace
