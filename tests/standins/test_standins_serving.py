@@ -10,6 +10,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from msgspec.structs import replace
 
 from fairlead.cluster.standins.answers import Identity
 from fairlead.cluster.standins.messages import (
@@ -55,8 +56,9 @@ class Kubelet:
         async with asyncio.timeout(5):
             return decode_report(await asyncio.get_running_loop().sock_recv(self.control, MOST))
 
-    async def start(self, *ports: PortSpec, name: str = "c1") -> None:
-        await self.order(Start(id=name, identity=IDENTITY, ports=ports, log=str(self.log)))
+    async def start(self, *ports: PortSpec, name: str = "c1", pod_ips: tuple[str, ...] = ("127.0.0.1",)) -> None:
+        identity = replace(IDENTITY, pod_ips=pod_ips)
+        await self.order(Start(id=name, identity=identity, ports=ports, log=str(self.log)))
         assert await self.report() == Started(name)
 
 
@@ -83,6 +85,16 @@ async def talk(port: int, data: bytes, *, end: bool = True) -> bytes:
         answer = await reader.read()
     writer.close()
     return answer
+
+
+async def ask_datagram(port: int, data: bytes) -> dict[str, object]:
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setblocking(False)
+        await loop.sock_connect(sock, ("127.0.0.1", port))
+        await loop.sock_sendall(sock, data)
+        async with asyncio.timeout(5):
+            return json.loads(await loop.sock_recv(sock, 4096))
 
 
 async def test_http_answers_say_who_and_what(kubelet: Kubelet) -> None:
@@ -155,14 +167,23 @@ async def test_websocket_messages_come_back_over_tls_too(kubelet: Kubelet) -> No
 async def test_datagrams_are_answered_with_the_identity(kubelet: Kubelet) -> None:
     (port,) = free_ports(1)
     await kubelet.start(PortSpec(port, "UDP"))
-    loop = asyncio.get_running_loop()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.setblocking(False)
-        await loop.sock_connect(sock, ("127.0.0.1", port))
-        await loop.sock_sendall(sock, b"ping")
-        async with asyncio.timeout(5):
-            said = json.loads(await loop.sock_recv(sock, 4096))
+    said = await ask_datagram(port, b"ping")
     assert (said["pod"], said["payload"]) == ("web-1", "ping")
+
+
+async def test_a_client_of_a_pod_with_both_families_has_the_same_address_by_tcp_and_udp(kubelet: Kubelet) -> None:
+    ports = free_ports(2)
+    await kubelet.start(PortSpec(ports[0]), PortSpec(ports[1], "UDP"), pod_ips=("127.0.0.1", "::1"))
+    answer = await talk(ports[0], b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["client_address"] == "127.0.0.1"
+    assert (await ask_datagram(ports[1], b"ping"))["client_address"] == "127.0.0.1"
+
+
+async def test_a_port_declared_with_several_host_ports_is_served_once(kubelet: Kubelet) -> None:
+    ports = free_ports(2)
+    await kubelet.start(*[PortSpec(ports[0]), PortSpec(ports[1], "UDP")] * 2)
+    assert await talk(ports[0], b"hello\n") == b"hello\n"
+    assert (await ask_datagram(ports[1], b"ping"))["payload"] == "ping"
 
 
 async def test_stopping_finishes_the_open_request_and_accepts_no_other(kubelet: Kubelet) -> None:

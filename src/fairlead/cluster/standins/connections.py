@@ -195,5 +195,6 @@ class Datagrams(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         if self._transport is not None:
-            self._transport.sendto(self._reply((addr[0], addr[1]), data), addr)
-            self._log(f"{addr[0]}:{addr[1]} udp {len(data)} bytes")
+            client = (addr[0].removeprefix("::ffff:"), addr[1])
+            self._transport.sendto(self._reply(client, data), addr)
+            self._log(f"{client[0]}:{client[1]} udp {len(data)} bytes")

@@ -27,7 +27,8 @@ def open_ports(
 ) -> list[tuple[PortSpec, socket.socket]]:
     """Bind every TCP and UDP port of a pod, on all addresses of the families it has. Raises OSError, leaving none open.
 
-    With both families one socket serves both (IPV6_V6ONLY off).
+    With both families one socket serves both (IPV6_V6ONLY off). A port may be declared several times, with a host port
+    each: it is bound once.
     """
     dual = any(":" in address for address in pod_ips)
     family = socket.AF_INET6 if dual else socket.AF_INET
@@ -35,7 +36,8 @@ def open_ports(
     try:
         with entered(netns):
             for spec in ports:
-                if spec.protocol not in ("TCP", "UDP"):
+                known = any((spec.protocol, spec.port) == (other.protocol, other.port) for other, _ in opened)
+                if known or spec.protocol not in ("TCP", "UDP"):
                     continue
                 kind = socket.SOCK_STREAM if spec.protocol == "TCP" else socket.SOCK_DGRAM
                 sock = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
