@@ -61,6 +61,21 @@ spec: {type: ExternalName, externalName: example.com}
 ---
 apiVersion: v1
 kind: Service
+metadata: {name: alias, namespace: shop}
+spec: {type: ExternalName, externalName: web.shop.svc.cluster.local}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: round, namespace: shop}
+spec: {type: ExternalName, externalName: round.shop.svc.cluster.local}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: lost, namespace: shop}
+spec: {type: ExternalName, externalName: gone.shop.svc.cluster.local}
+---
+apiVersion: v1
+kind: Service
 metadata: {name: near, namespace: shop}
 spec: {selector: {only: one}, internalTrafficPolicy: Local, ports: [{port: 80}]}
 ---
@@ -119,6 +134,8 @@ def test_a_pod_that_comes_to_itself_sees_its_node() -> None:
         ("client", "172.18.0.2:31999", Disposition.NO_LISTENER, "no Service has this", None),
         ("client", "172.18.0.1:80", Disposition.NO_LISTENER, "6443", None),
         ("pod/shop/one", "svc/shop/away:80", Disposition.UNRESOLVED, "example.com", "spec.externalName"),
+        ("pod/shop/one", "svc/shop/round:80", Disposition.UNRESOLVED, "leads back", "spec.externalName"),
+        ("pod/shop/one", "http://lost/", Disposition.UNRESOLVED, "DNS does not know", "spec.externalName"),
         ("pod/shop/one", "http://nowhere/", Disposition.UNRESOLVED, "DNS knows no nowhere", None),
         ("client", "http://web.shop/", Disposition.UNRESOLVED, "does not ask", None),
         ("pod/shop/one", "svc/shop/nobodys-pods:8080", Disposition.NO_ENDPOINT, "headless", "spec.selector"),
@@ -170,6 +187,13 @@ def test_a_target_without_a_port_or_a_form_is_the_askers_mistake(target: str) ->
 def test_what_is_not_there_is_told_with_what_is(source: str, target: str, known: str) -> None:
     with pytest.raises(AbsentError, match=known):
         trace(source, target)
+
+
+@pytest.mark.parametrize("target", ["svc/shop/alias:80", "http://alias/", "http://alias.shop.svc/"])
+def test_an_external_name_of_the_cluster_itself_leads_to_that_service(target: str) -> None:
+    text = tell_trace(trace("pod/shop/one", target))
+    assert "Service shop/alias, an alias: web.shop.svc.cluster.local is Service shop/web, " in text
+    assert "delivered, to one of 3 at random" in text
 
 
 def test_the_text_shows_the_way_and_every_end() -> None:

@@ -115,11 +115,16 @@ def _host(world: World, host: str, port: Port, source: Source, protocol: Protoco
         pass
     if not source.place.startswith("pod/"):
         return Target(None, port, reason=f"{host} is no address, and {source.place} does not ask the cluster's DNS")
-    name, *rest = host.removesuffix(".").removesuffix(".cluster.local").split(".")
-    namespace = rest[0] if rest else source.place.split("/")[1]
-    if rest[1:] not in ([], ["svc"]) or (namespace, name) not in world.services:
+    found = _known(world, host, source.place.split("/")[1])
+    if found is None:
         return Target(None, port, reason=f"the cluster's DNS knows no {host}")
-    return _resolve(world, world.services[namespace, name], port, protocol, f"{host} is ")
+    return _resolve(world, found, port, protocol, f"{host} is ")
+
+
+def _known(world: World, host: str, near: str) -> Service | None:
+    """Return the Service of this name, a short one being in the namespace `near`."""
+    name, *rest = host.removesuffix(".").removesuffix(".cluster.local").split(".")
+    return None if rest[1:] not in ([], ["svc"]) else world.services.get((rest[0] if rest else near, name))
 
 
 def _service(world: World, text: str, protocol: Protocol) -> Target:
@@ -135,15 +140,29 @@ def _service(world: World, text: str, protocol: Protocol) -> Target:
     return _resolve(world, found, Port(named[0]) if named else _port(port, text), protocol, "")
 
 
-def _resolve(world: World, service: Service, port: Port, protocol: Protocol, known: str) -> Target:
-    """Resolve a Service's name as DNS does: to its address, or without one to its first ready endpoint."""
+def _resolve(
+    world: World, service: Service, port: Port, protocol: Protocol, known: str, aliases: tuple[str, ...] = ()
+) -> Target:
+    """Resolve a Service's name as DNS does: to its address, or without one to its first ready endpoint.
+
+    An external name that is one of the cluster's own leads to that Service. `aliases` are the names followed so far.
+    """
     spec, meta = service.spec, service.metadata
 
     def origin(field: str) -> Origin:
         return Origin("Service", meta.namespace, meta.name, field)
 
     if spec.type == "ExternalName":
+        alias = spec.external_name.removesuffix(".")
+        inside = _known(world, alias, "") if alias.endswith(".svc.cluster.local") else None
+        if inside is not None and alias not in aliases:
+            remark = f"{known}Service {meta.namespace}/{meta.name}, an alias: {alias} is "
+            return _resolve(world, inside, port, protocol, remark, (*aliases, alias))
         reason = f"the name leads out of the cluster, to {spec.external_name}"
+        if alias.endswith(".svc.cluster.local"):
+            reason = f"the name leads to {alias}, which " + (
+                "leads back" if inside else "the cluster's DNS does not know"
+            )
         return Target(None, port, reason=reason, origin=origin("spec.externalName"))
     if spec.cluster_ip not in ("", "None"):
         remark = f"{known}Service {meta.namespace}/{meta.name}, {spec.cluster_ip}"
