@@ -76,6 +76,18 @@ def _policies() -> list[Measurement]:
     return policies()
 
 
+def _policed() -> list[Measurement]:
+    from fairlead.bench.policed import policed
+
+    return policed()
+
+
+def _reach() -> list[Measurement]:
+    from fairlead.bench.reaching import reach
+
+    return reach()
+
+
 BENCHMARKS: dict[str, Callable[[], list[Measurement]]] = {
     "boot": _boot,
     "memory": _memory,
@@ -88,6 +100,8 @@ BENCHMARKS: dict[str, Callable[[], list[Measurement]]] = {
     "network": _network,
     "api": _api,
     "policies": _policies,
+    "policed": _policed,
+    "reach": _reach,
 }
 
 

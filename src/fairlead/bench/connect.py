@@ -71,14 +71,14 @@ def _measure(answer: Connection, uid: int, gid: int) -> None:
         rows = ServiceRows(Family.IPV4, (node.pod_prefix,), topology.spec.service_prefix)
         nft.apply(rows.base())
         nft.apply(rows.replace({_key(virtual): _frontend(virtual, server_address)}))
-    serving = _fork(server.netns, lambda: _serve(str(server_address)))
+    serving = fork_inside(server.netns, lambda: serve_bytes(str(server_address)))
     through: list[float] = []
     straight: list[float] = []
     try:
         with entered(client.netns):
             for _ in range(_ROUNDS):
-                straight.append(_rate(str(server_address)))
-                through.append(_rate(str(virtual)))
+                straight.append(connection_rate(str(server_address)))
+                through.append(connection_rate(str(virtual)))
     finally:
         os.kill(serving, signal.SIGKILL)
         os.waitpid(serving, 0)
@@ -99,7 +99,8 @@ def _frontend(address: Address, backend: Address) -> Frontend:
     )
 
 
-def _fork(netns: int, run: Callable[[], None]) -> int:
+def fork_inside(netns: int, run: Callable[[], None]) -> int:
+    """Start a child in a network namespace that ends with this process; return its pid."""
     child = os.fork()
     if child == 0:
         try:
@@ -111,7 +112,8 @@ def _fork(netns: int, run: Callable[[], None]) -> int:
     return child
 
 
-def _serve(address: str) -> None:
+def serve_bytes(address: str) -> None:
+    """Answer every connection with a byte, for ever."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.bind((address, _PORT))
     listener.listen(1024)
@@ -121,7 +123,7 @@ def _serve(address: str) -> None:
         connection.close()
 
 
-def _rate(address: str) -> float:
+def connection_rate(address: str) -> float:
     """Connections per second, one after the other, each until its first byte; waits for the server at first."""
     deadline = time.monotonic() + 5
     while True:

@@ -52,14 +52,17 @@ def policies(pods: int = 10_000, count: int = 1_000) -> list[Measurement]:
     return found
 
 
-def _write_world(folder: Path, pods: int, count: int, nodes: int) -> None:
-    namespaces = [_namespace(number) for number in range(_NAMESPACES)]
-    lists = {
-        "namespaces": namespaces,
+def world_objects(pods: int, count: int, nodes: int = 1) -> dict[str, list[dict[str, object]]]:
+    """The objects by the names of their resources."""
+    return {
+        "namespaces": [_namespace(number) for number in range(_NAMESPACES)],
         "networkpolicies": [_policy(number) for number in range(count)],
         "pods": [_pod(number, nodes) for number in range(pods)],
     }
-    for name, items in lists.items():
+
+
+def _write_world(folder: Path, pods: int, count: int, nodes: int) -> None:
+    for name, items in world_objects(pods, count, nodes).items():
         (folder / name).write_text(json.dumps({"metadata": {"resourceVersion": "1"}, "items": items}))
 
 
