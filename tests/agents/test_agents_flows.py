@@ -13,7 +13,7 @@ from agent_objects import a_node, a_service, a_slice
 from msgspec.structs import replace
 
 from fairlead.agents.node.flows import FlowCleaning
-from fairlead.agents.node.metrics import Counts
+from fairlead.agents.node.metrics import Counts, exposition
 from fairlead.agents.node.objects import ServiceObjects
 from fairlead.agents.node.services import ServiceSettings, ServiceTable
 from fairlead.agents.node.staleness import Answerers
@@ -66,7 +66,8 @@ class Place:
         self.objects = ServiceObjects("node-1")
         table = ServiceTable(self.objects, family, ServiceSettings(), self._forget)
         self.upkeep = Upkeep(table, self.nft, Deaf())
-        self.cleaning = FlowCleaning(Counts())
+        self.counts = Counts()
+        self.cleaning = FlowCleaning(self.counts)
         cidr = "fd00:1::/64" if dot6 else "10.244.1.0/24"
         self.objects.take_pods(Replaced(()))
         self.objects.take_nodes(Replaced((a_node(self.node, cidrs=(cidr,)),)))
@@ -122,6 +123,10 @@ def test_a_flow_to_an_endpoint_that_went_is_ended_and_one_to_an_endpoint_that_st
     assert place.answerers() == set()
     place.send(5001, place.vip)
     assert place.answerers() == {f"{place.second} 8053"}
+    page = exposition(place.counts)[0].decode().splitlines()
+    of = f'{{ip_family="{place.family.value}"}}'
+    assert f"kubeproxy_conntrack_reconciler_sync_duration_seconds_count{of} 3.0" in page
+    assert f"kubeproxy_conntrack_reconciler_deleted_entries_total{of} 1.0" in page
 
 
 def test_a_flow_to_a_service_that_had_no_endpoints_is_ended_by_its_first(place: Place) -> None:

@@ -5,6 +5,7 @@ is complained about once; the traffic goes on.
 """
 
 from collections.abc import Iterable
+from time import perf_counter
 
 from fairlead.agents.node.lines import log
 from fairlead.agents.node.metrics import Counts
@@ -27,6 +28,7 @@ class FlowCleaning:
 
     def forget(self, family: Family, answerers: Answerers) -> None:
         """End UDP flows that lead to endpoints which are gone; rows come first, so that new flows are right."""
+        started = perf_counter()
         try:
             self._conntrack = self._conntrack or ConntrackSocket()
             stale = stale_flows(answerers, self._flows(self._conntrack, family, answerers))
@@ -41,6 +43,8 @@ class FlowCleaning:
             if str(error) not in self._complaints:
                 self._complaints.add(str(error))
                 log(event="conntrack", error=str(error))
+        finally:
+            self._counts.family(family).reconciling.observe(perf_counter() - started)
 
     def _flows(self, conntrack: ConntrackSocket, family: Family, answerers: Answerers) -> Iterable[TrackedFlow]:
         """The flows that may be stale: asked for one by one where few frontends changed, else all of UDP."""

@@ -58,6 +58,7 @@ class FamilyCounts:
         self.failures = 0
         self.no_local_endpoints = {"internal": 0, "external": 0}
         self.flows_deleted = 0
+        self.reconciling = Histogram(SYNC_BUCKETS)
 
 
 class Counts:
@@ -141,6 +142,11 @@ class _Collector:
         )
         yield _counters(
             f"{sync}_nftables_sync_failures", "Transactions the kernel refused", _each(families, "failures")
+        )
+        yield _histograms(
+            "kubeproxy_conntrack_reconciler_sync_duration_seconds",
+            "A search for UDP flows to end",
+            {f: c.reconciling for f, c in families.items()},
         )
         yield _counters(
             "kubeproxy_conntrack_reconciler_deleted_entries", "UDP flows ended", _each(families, "flows_deleted")
