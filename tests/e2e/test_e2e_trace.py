@@ -63,6 +63,11 @@ def test_a_port_nobody_opened_has_no_listener(shop: Command) -> None:
     assert answer["sent"] == {"outcome": "refused", "agrees": True}
 
 
+def test_a_datagram_sent_for_real_is_one_that_dns_answers(shop: Command) -> None:
+    answer = trace(shop, "node/node-1", "svc/kube-system/kube-dns:53", "--proto", "udp", "--packet")
+    assert (answer["disposition"], answer["sent"]) == ("delivered", {"outcome": "answered", "agrees": True})
+
+
 def test_a_service_without_endpoints_rejects(own: Command) -> None:
     own("up", str(SHOP), "-", "--detach", "--timeout", "60", "--nodes", "1", stdin=EMPTY)
     answer = trace(own, "node/node-1", "svc/shop/nobody:80", "--packet", code=1)

@@ -45,6 +45,14 @@ def test_a_host_port_is_not_open_on_localhost(rig: Rig) -> None:
         assert rig.ask("node", address, 9000) == REFUSED
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2", "::1"])
+def test_a_host_ip_of_loopback_opens_nothing(rig: Rig, address: str) -> None:
+    """The caller hears so at once: the kernel would drop what comes from there for a pod, and leave it waiting."""
+    rig.begin(a_pod(hostIP=address))
+    assert rig.ask("node", address, 9000) == REFUSED
+    assert rig.ask("client", NODE[0], 9000) == REFUSED
+
+
 def test_a_host_port_may_be_udp(rig: Rig) -> None:
     """The protocol is part of it: TCP stays closed."""
     rig.begin(a_pod(protocol="UDP"))

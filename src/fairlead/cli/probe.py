@@ -8,6 +8,8 @@ import errno
 import socket
 import sys
 
+_DATAGRAM = b"fl\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x01"
+"""A DNS query (RFC 1035) for the root's name servers: DNS servers answer nothing else, and others do not mind."""
 _UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH)
 
 
@@ -20,7 +22,7 @@ def probe(protocol: str, address: str, port: int, seconds: float) -> str:
         try:
             caller.connect((address, port))
             if kind is socket.SOCK_DGRAM:
-                caller.send(b"trace\n")
+                caller.send(_DATAGRAM)
                 caller.recv(1)
         except TimeoutError:
             return "silence"

@@ -11,9 +11,11 @@ from fairlead.compile.services import NodeFacts
 from fairlead.kube.containers import ContainerPort
 from fairlead.kube.outlines import PodOutline
 from fairlead.model import Backend, Frontend, FrontendKey, Masquerade, Origin, Refusal
-from fairlead.net import Address, Family, Port, Protocol, parse_address
+from fairlead.net import Address, Family, Port, Protocol, parse_address, parse_prefix
 
 _EVERYWHERE = ("", "0.0.0.0", "::")
+_LOOPBACK = (parse_prefix("127.0.0.0/8"), parse_prefix("::1/128"))
+"""A connection from there cannot leave for a pod: the kernel drops such sources (route_localnet)."""
 
 
 def has_host_ports(pod: PodOutline) -> bool:
@@ -56,9 +58,10 @@ def _opened(port: ContainerPort, node: NodeFacts) -> tuple[Address, ...]:
     if port.host_ip in _EVERYWHERE:
         return node.addresses
     try:
-        return (parse_address(port.host_ip),)
+        address = parse_address(port.host_ip)
     except ValueError:
         return ()
+    return () if any(address in prefix for prefix in _LOOPBACK) else (address,)
 
 
 def _address_of(pod: PodOutline, family: Family) -> Address | None:
