@@ -5,12 +5,22 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from policy_worlds import NODE_ADDRESSES, NODES, PORTS, Cluster, addresses, change_something, draw_cluster
+from policy_worlds import (
+    NODE_ADDRESSES,
+    NODES,
+    PORTS,
+    Cluster,
+    addresses,
+    change_something,
+    draw_cluster,
+    draw_policy,
+)
 
 from fairlead.net import Address, Family, Port, Protocol
 from fairlead.nft.apply import apply_transaction
 from fairlead.nft.evaluate import Ending, Entry, Packet, Passage, Surroundings, evaluate_packet
 from fairlead.nft.tables import TableContents
+from fairlead.nft.transactions import AddChain, AddElements, FlushSet, ReplaceElements
 from fairlead.render.policy_chains import PolicySettings
 from fairlead.render.policy_rows import PolicyRows
 from fairlead.sim.policies import judge_flow
@@ -125,3 +135,21 @@ def test_a_table_without_policies_allows_everything(family: Family):
         for destination in addresses(cluster):
             if source.family is destination.family is family and source != destination:
                 assert rendered.passes(source, destination, 6, 80)
+
+
+def test_new_chains_are_committed_first_and_the_new_generation_begins_last() -> None:
+    """Decision 0013: packets under way see chains and rows as of two moments."""
+    random = Random(5)
+    cluster = draw_cluster(random, policies=0)
+    machine = cluster.enforced_by(NODES[0])
+    rows = PolicyRows(Family.IPV4, PolicySettings(), 1)
+    rows.replace(machine.round())
+    for number in range(6):
+        machine.put_policy(draw_policy(random, f"late-{number}"))
+    parts = rows.replace(machine.round()).parts()
+    kinds = [{type(each) for each in part.commands} for part in parts]
+    assert AddChain in kinds[0]
+    assert not any(AddChain in each for each in kinds[1:])
+    assert kinds[-1] == {FlushSet, AddElements, ReplaceElements}
+    verdicts = [each.set.name for each in parts[0].commands if isinstance(each, ReplaceElements)]
+    assert verdicts == []

@@ -13,7 +13,7 @@ from fairlead.nft.apply import apply_transaction
 from fairlead.nft.rule_text import spell_rule
 from fairlead.nft.tables import TableContents, row_element
 from fairlead.nft.text import spell_element
-from fairlead.nft.transactions import AddElements, DeleteElements, ReplaceElements, Transaction
+from fairlead.nft.transactions import AddChain, AddElements, AddRule, DeleteElements, ReplaceElements, Transaction
 from fairlead.nft.verdicts import Verdict
 from fairlead.render.service_bytes import pack_backend, pack_frontend
 from fairlead.render.service_numbers import AffinityNumbers
@@ -176,6 +176,17 @@ def test_an_added_backend_is_one_row_and_one_verdict() -> None:
         "+ backends 10.96.0.9 . tcp . 80 . 3 : 10.244.0.1 . 8080",
         "~ frontends 10.96.0.9 . tcp . 80 : goto cluster-4",
     ]
+
+
+def test_a_chain_that_is_new_is_committed_before_anything_leads_to_it() -> None:
+    """Decision 0013: a packet under way would find it without rules."""
+    rows = rows_of()
+    replace(rows, frontend("10.96.0.1:80", ["10.244.1.2:80"]), frontend("10.96.0.2:80", ["10.244.1.2:80"]))
+    first, second = replace(rows, frontend("10.96.0.1:80", ["10.244.1.2:80", "10.244.1.3:80"])).parts()
+    assert {type(each) for each in first.commands} == {AddChain, AddRule}
+    assert not {type(each) for each in second.commands} & {AddChain, AddRule}
+    known = replace(rows, frontend("10.96.0.2:80", ["10.244.1.2:80", "10.244.1.3:80"]))
+    assert len(known.parts()) == 1
 
 
 def test_the_last_row_moves_into_the_hole_of_a_removed_backend() -> None:

@@ -110,13 +110,25 @@ class Transaction(Struct, frozen=True):
     """Commands on one table, in order.
 
     One that is `separable` may as well be carried out in pieces, in order: every piece leaves a right state. For the
-    kernel that is quicker where rows are very many (decision 0012).
+    kernel that is quicker where rows are very many (decision 0012). `commits` are places among the commands at which
+    those before must have been committed, since packets see chains and rows as of two moments (decision 0013).
     """
 
     family: TableFamily
     table: str
     commands: tuple[Command, ...] = ()
     separable: bool = False
+    commits: tuple[int, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.commands)
+
+    def parts(self) -> "tuple[Transaction, ...]":
+        """The transactions to carry out one after the other; itself where nothing must be committed in between."""
+        cuts = sorted({place for place in self.commits if 0 < place < len(self.commands)})
+        if not cuts:
+            return (self,)
+        ends = zip((0, *cuts), (*cuts, len(self.commands)), strict=True)
+        return tuple(
+            Transaction(self.family, self.table, self.commands[first:last], self.separable) for first, last in ends
+        )

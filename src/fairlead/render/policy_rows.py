@@ -112,7 +112,8 @@ class PolicyRows:
         """Return the transaction for changes, which is empty where they are all about the other family.
 
         Every piece of it leaves subjects isolated: what a profile looks into comes before the profile, and that before
-        the verdict that leads there.
+        the verdict that leads there. New chains are committed before anything leads to them, and the new generation
+        begins when nothing is judged by the former rules any more (decision 0013).
         """
         before = self._take_collections(changes)
         egress, ingress, own, isolated = _Delta(), _Delta(), _Delta(), _Delta()
@@ -121,10 +122,9 @@ class PolicyRows:
                 self._place(address, subject, egress, ingress, own, isolated)
         gone_sets, new_sets, gone_chains, new_chains = self._settle()
         sets = self._sets
+        definitions = [*before[0], *new_sets, *new_chains]
         commands = [
-            *before[0],
-            *new_sets,
-            *new_chains,
+            *definitions,
             *before[1],
             *own.commands(sets.own),
             *isolated.commands(sets.isolated),
@@ -134,9 +134,11 @@ class PolicyRows:
             *gone_sets,
             *before[2],
         ]
-        if commands:
-            commands += self._turn()
-        return Transaction(self.table_family, TABLE, tuple(commands))
+        if not commands:
+            return Transaction(self.table_family, TABLE)
+        commits = len(definitions), len(commands)
+        commands += self._turn()
+        return Transaction(self.table_family, TABLE, tuple(commands), commits=commits)
 
     def build(self) -> Transaction:
         """Return the transaction that makes the whole table, in place of any of that name."""

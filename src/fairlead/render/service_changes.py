@@ -86,10 +86,11 @@ class ServiceChanges:
                     changes.replaced.append(row_element(target, key, value))
 
     def commands(self) -> tuple[Command, ...]:
-        """Return the commands: rows before the verdicts that draw them, verdicts before the rows they left."""
+        """Return the commands but for new chains: rows before the verdicts that draw them, verdicts before the rows
+        they left.
+        """
         extras = tuple(self.extras.values())
         return (
-            *self._new_chains(),
             *self.backends.additions(),
             *self.hairpin.additions(),
             *self.cluster_ips.additions(),
@@ -109,7 +110,8 @@ class ServiceChanges:
             *(DeleteChain(chosen.name) for chosen in self.chains_removed),
         )
 
-    def _new_chains(self) -> Iterator[Command]:
+    def new_chains(self) -> Iterator[Command]:
+        """Yield the commands for chains that the others lead to."""
         for chosen in self.chains_added:
             yield AddChain(Chain(chosen.name))
             for rule in self._choices.rules(chosen):

@@ -64,7 +64,8 @@ class ServiceRows:
         out.chains_added, out.chains_removed = self._chains.settle()
         self._settle(self._local, out.hairpin.added, out.hairpin.removed, 2)
         self._settle(self._cluster_ips, out.cluster_ips.added, out.cluster_ips.removed, 1)
-        return self._transaction(out.commands())
+        chains = tuple(out.new_chains())
+        return self._transaction((*chains, *out.commands()), commits=(len(chains),))
 
     def desired(self) -> TableContents:
         """Return all the table should hold, for comparison with what the kernel lists. Costs as much as all rows."""
@@ -242,8 +243,8 @@ class ServiceRows:
             table.sets[target.name] = SetContents.of(target)
         return table
 
-    def _transaction(self, commands: tuple[Command, ...]) -> Transaction:
-        return Transaction(self._layout.table_family, TABLE, commands)
+    def _transaction(self, commands: tuple[Command, ...], commits: tuple[int, ...] = ()) -> Transaction:
+        return Transaction(self._layout.table_family, TABLE, commands, commits=commits)
 
 
 def _all(extras: Extras) -> tuple[Backend, ...]:

@@ -98,12 +98,13 @@ class NftSocket:
         """Carry out a transaction and wait for the kernel's acknowledgement. Raises NftError.
 
         All or nothing as long as the batch fits the socket's send buffer, which for root always is so. A longer one,
-        and a long one that is separable, is cut between messages that need not be together, and a failure then leaves
-        the earlier pieces done.
+        and a long one that is separable, is cut between messages that need not be together, and one that asks for
+        commits at these; a failure then leaves the earlier pieces done.
         """
         limit = min(self.limit, _PIECE) if transaction.separable else self.limit
-        for messages in self._batches(encode_transaction(transaction), limit):
-            self._send_batch(messages, transaction)
+        for part in transaction.parts():
+            for messages in self._batches(encode_transaction(part), limit):
+                self._send_batch(messages, part)
 
     def list_table(self, family: TableFamily, name: str, most_rows: int = MOST_ROWS) -> TableContents | None:
         """Return a table with all it holds, or None where there is none, as it was at one moment.
