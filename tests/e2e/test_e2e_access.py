@@ -48,6 +48,9 @@ spec:
   - name: asking
     image: {sys.executable}
     args: ["-c", {json.dumps(PROGRAM)}]
+    volumeMounts: [{{name: python, mountPath: {sys.prefix}, readOnly: true}}]
+  volumes:
+  - {{name: python, hostPath: {{path: {sys.prefix}}}}}  # which may lie in a folder of which a container has its own
 """
 
 
