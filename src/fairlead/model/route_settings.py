@@ -66,7 +66,7 @@ class TlsSettings(Struct, frozen=True, kw_only=True):
 
 
 class ControllerSettings(Struct, frozen=True, kw_only=True):
-    """Everything global. `worker_processes` 0 is one a processor. Snippets are the operator's own NGINX configuration."""
+    """Everything global. `worker_processes` 0 is one a processor. Snippets are the operator's own configuration."""
 
     worker_processes: int = 0
     worker_connections: int = 16384
