@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from fairlead.agents.node.events import COMPONENT, EventWriter, Notice, format_time, notice_of, parse_time
+from fairlead.agents.events import EventWriter, Notice, format_time, notice_of, parse_time
 from fairlead.cluster.apiserver.engine import ApiServer
 from fairlead.cluster.apiserver.kinds.table import KINDS
 from fairlead.cluster.apiserver.loopback import InProcessTransport
@@ -71,7 +71,7 @@ async def test_a_finding_becomes_an_event_that_kubectl_describe_shows(api: Api) 
     assert (event.involved_object.kind, event.involved_object.api_version) == ("Service", "v1")
     assert event.message == "spec.ports[0].port: is taken; take another"
     assert (event.reason, event.type, event.count) == ("NotProgrammed", "Warning", 1)
-    assert (event.source.component, event.source.host) == (COMPONENT, "node-1")
+    assert (event.source.component, event.source.host) == ("fairlead-node-agent", "node-1")
     assert event.first_timestamp == format_time(api.now)
 
 

@@ -9,12 +9,12 @@ import pytest
 from agent_objects import a_node, a_service, a_slice
 from msgspec.structs import replace
 
-from fairlead.agents.node.events import Notice
+from fairlead.agents.events import Notice
 from fairlead.agents.node.health import LATE_SECONDS, ProxyHealth
 from fairlead.agents.node.healthchecks import HealthChecks, health_check_page, health_check_port
 from fairlead.agents.node.metrics import PROGRAMMING_BUCKETS, SYNC_BUCKETS, Counts, Histogram, exposition
 from fairlead.agents.node.objects import ServiceObjects
-from fairlead.agents.node.pages import NOT_FOUND, Binding, Page, parse_binding, serve
+from fairlead.agents.pages import NOT_FOUND, Binding, Page, parse_binding, serve
 from fairlead.drivers.kubeapi import Applied, Deleted, Replaced
 from fairlead.kube.core import Node, Service, Taint
 from fairlead.net import Family

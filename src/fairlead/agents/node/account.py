@@ -8,14 +8,14 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 
-from fairlead.agents.node.events import Notice, notice_of, parse_time
+from fairlead.agents.events import Notice, notice_of, parse_time
+from fairlead.agents.lines import log
 from fairlead.agents.node.health import ProxyHealth
-from fairlead.agents.node.lines import log
 from fairlead.agents.node.metrics import Counts, exposition, import_exposition
 from fairlead.agents.node.objects import ServiceObjects
-from fairlead.agents.node.pages import JSON, NOT_FOUND, Page
 from fairlead.agents.node.tables import Table
 from fairlead.agents.node.upkeep import Upkeep, Work
+from fairlead.agents.pages import JSON, NOT_FOUND, Page
 from fairlead.drivers.netlink.nftables import NftError
 from fairlead.model import Finding
 from fairlead.net import Family

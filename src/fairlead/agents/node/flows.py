@@ -7,7 +7,7 @@ is complained about once; the traffic goes on.
 from collections.abc import Iterable
 from time import perf_counter
 
-from fairlead.agents.node.lines import log
+from fairlead.agents.lines import log
 from fairlead.agents.node.metrics import Counts
 from fairlead.agents.node.staleness import Answerers, stale_flows
 from fairlead.drivers.errors import FairleadError

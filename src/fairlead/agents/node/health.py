@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import msgspec
 from msgspec import Struct
 
-from fairlead.agents.node.pages import JSON, NOT_FOUND, Page
+from fairlead.agents.pages import JSON, NOT_FOUND, Page
 from fairlead.kube.core import Node
 from fairlead.net import Family
 

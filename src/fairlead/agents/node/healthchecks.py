@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from fairlead.agents.node.events import Notice
-from fairlead.agents.node.lines import log
+from fairlead.agents.events import Notice
+from fairlead.agents.lines import log
 from fairlead.agents.node.objects import Key, ServiceObjects
-from fairlead.agents.node.pages import JSON, Binding, Page, serve
+from fairlead.agents.pages import JSON, Binding, Page, serve
 from fairlead.kube.core import Service
 from fairlead.model import Origin
 from fairlead.net import Family

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from fairlead.agents.node.lines import log
+from fairlead.agents.lines import log
 
 SYSCTLS = Path("/proc/sys")
 _FEWEST, _PER_PROCESSOR, _MOST = 131_072, 32_768, 1_048_576

@@ -7,7 +7,7 @@ most, which says how many more there were. The kernel hands on no more than a hu
 import struct
 from collections.abc import Callable, Iterable
 
-from fairlead.agents.node.lines import log
+from fairlead.agents.lines import log
 from fairlead.drivers.netlink.nflog import Logged
 from fairlead.model import Origin
 from fairlead.net import Address, Protocol

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import msgspec
 
-from fairlead.agents.node.lines import log
+from fairlead.agents.lines import log
 from fairlead.compile.policy_pods import compile_pod
 from fairlead.kube.outlines import PodOutline
 from fairlead.model.policies import PolicyPod

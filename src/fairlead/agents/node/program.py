@@ -15,14 +15,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from fairlead.agents.events import EventWriter
+from fairlead.agents.lines import log
 from fairlead.agents.node.account import Account
-from fairlead.agents.node.events import EventWriter
 from fairlead.agents.node.flows import FlowCleaning
 from fairlead.agents.node.healthchecks import HealthChecks
 from fairlead.agents.node.hostsettings import apply_host_settings
-from fairlead.agents.node.lines import log
 from fairlead.agents.node.objects import ServiceObjects
-from fairlead.agents.node.pages import Binding, keep_serving
 from fairlead.agents.node.policies import PolicyPart
 from fairlead.agents.node.policy_denials import PolicyDenials
 from fairlead.agents.node.policy_gate import serve_gate
@@ -30,6 +29,7 @@ from fairlead.agents.node.policy_objects import PolicyObjects
 from fairlead.agents.node.services import ServicePart, ServiceSettings
 from fairlead.agents.node.tables import Feed, Part
 from fairlead.agents.node.upkeep import Upkeep
+from fairlead.agents.pages import Binding, keep_serving
 from fairlead.drivers.collection import collection_paused, settle_memory
 from fairlead.drivers.errors import FairleadError
 from fairlead.drivers.kubeapi import ApiError, Change, HttpTransport, KubeClient

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from fairlead.agents.node.lines import log
+from fairlead.agents.lines import log
 from fairlead.agents.node.tables import Outcome, Table
 from fairlead.drivers.netlink.nftables import NftError
 from fairlead.model import Finding, Origin, Severity

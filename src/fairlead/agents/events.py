@@ -15,14 +15,13 @@ from hashlib import sha256
 import msgspec
 from msgspec import Struct
 
-from fairlead.agents.node.lines import log
+from fairlead.agents.lines import log
 from fairlead.drivers.kubeapi import ApiError, KubeClient
 from fairlead.kube.core import Event
 from fairlead.kube.documents import Document, text_at
 from fairlead.kube.resources import RESOURCES, Resource, resource_of
 from fairlead.model import Finding, Origin, Severity
 
-COMPONENT = "fairlead-node-agent"
 _QUIET_SECONDS = 600.0
 _AT_ONCE, _REFILL_SECONDS, _MOST_WAITING = 25, 5.0, 1000
 _LONGEST_MESSAGE = 1024
@@ -47,7 +46,9 @@ def notice_of(finding: Finding, node: str) -> Notice:
 
 
 class EventWriter:
-    """Writes notices as Events. `clock` tells seconds since the epoch, `uid_of` the uid of an object, or nothing.
+    """Writes notices as Events of `component`, at `node`.
+
+    `clock` tells seconds since the epoch, `uid_of` the uid of an object, or nothing.
 
     It gets along with what kube-proxy's role allows: to create and patch events.
     """
@@ -59,7 +60,9 @@ class EventWriter:
         clock: Callable[[], float],
         uid_of: Callable[[Origin], str],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        component: str = "fairlead-node-agent",
     ) -> None:
+        self._component = component
         self._client = client
         self._node = node
         self._clock = clock
@@ -130,8 +133,8 @@ class EventWriter:
             "reason": notice.reason,
             "message": notice.message[:_LONGEST_MESSAGE],
             "type": "Warning" if notice.warning else "Normal",
-            "source": {"component": COMPONENT, "host": self._node},
-            "reportingComponent": COMPONENT,
+            "source": {"component": self._component, "host": self._node},
+            "reportingComponent": self._component,
             "reportingInstance": self._node,
             "firstTimestamp": moment,
             "lastTimestamp": moment,

@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 from msgspec import Struct
 
-from fairlead.agents.node.lines import log
+from fairlead.agents.lines import log
 
 _LONGEST_HEAD, _SECONDS = 16384, 10.0
 _AGAIN_SECONDS = 5.0
