@@ -79,7 +79,7 @@ async def test_metrics_count_requests_and_objects(api: Api) -> None:
     await api("GET", "/api/v1/namespaces/default/pods/nope")
     text = (await api("GET", "/metrics")).body.decode()
     assert 'apiserver_request_total{code="404",resource="pods",verb="GET"} 1.0' in text
-    assert 'apiserver_storage_objects{resource="namespaces"} 4.0' in text
+    assert 'apiserver_storage_objects{resource="namespaces"} 5.0' in text
 
 
 async def test_one_may_do_what_one_asks_about(api: Api) -> None:

@@ -24,6 +24,18 @@ from fairlead.kube.core import (
 from fairlead.kube.discovery import EndpointSlice, EndpointSliceOutline
 from fairlead.kube.disruption import PodDisruptionBudget
 from fairlead.kube.meta import KubeObject
+from fairlead.kube.metallb import (
+    BFDProfile,
+    BGPAdvertisement,
+    BGPPeer,
+    Community,
+    ConfigurationState,
+    IPAddressPool,
+    L2Advertisement,
+    LegacyBGPPeer,
+    ServiceBGPStatus,
+    ServiceL2Status,
+)
 from fairlead.kube.networking import Ingress, IngressClass, NetworkPolicy
 from fairlead.kube.outlines import PodOutline
 from fairlead.kube.policy import ClusterNetworkPolicy
@@ -93,6 +105,16 @@ RESOURCES: dict[type[KubeObject], Resource] = {
     IngressClass: Resource("networking.k8s.io", "v1", "IngressClass", "ingressclasses", False),
     Ingress: Resource("networking.k8s.io", "v1", "Ingress", "ingresses", True),
     NetworkPolicy: Resource("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", True),
+    IPAddressPool: Resource("metallb.io", "v1beta1", "IPAddressPool", "ipaddresspools", True),
+    L2Advertisement: Resource("metallb.io", "v1beta1", "L2Advertisement", "l2advertisements", True),
+    BGPAdvertisement: Resource("metallb.io", "v1beta1", "BGPAdvertisement", "bgpadvertisements", True),
+    BGPPeer: Resource("metallb.io", "v1beta2", "BGPPeer", "bgppeers", True),
+    LegacyBGPPeer: Resource("metallb.io", "v1beta1", "BGPPeer", "bgppeers", True),
+    BFDProfile: Resource("metallb.io", "v1beta1", "BFDProfile", "bfdprofiles", True),
+    Community: Resource("metallb.io", "v1beta1", "Community", "communities", True),
+    ServiceL2Status: Resource("metallb.io", "v1beta1", "ServiceL2Status", "servicel2statuses", True),
+    ServiceBGPStatus: Resource("metallb.io", "v1beta1", "ServiceBGPStatus", "servicebgpstatuses", True),
+    ConfigurationState: Resource("metallb.io", "v1beta1", "ConfigurationState", "configurationstates", True),
 }
 
 _BY_KIND = {(resource.api_version, resource.kind): resource for resource in RESOURCES.values()}

@@ -1,13 +1,16 @@
 """The objects every cluster begins with.
 
-In: an engine, and where it is reached from inside the cluster. Out: the four namespaces, and the Service
+In: an engine, and where it is reached from inside the cluster. Out: the first namespaces, and the Service
 `kubernetes` with its Endpoints and EndpointSlice, created where missing and led to the present address where they
-are there; the roles of RBAC; the default class of volumes. Service accounts and root certificates are the controllers'.
+are there; the roles of RBAC; the default class of volumes; the definitions of MetalLB's kinds. Service accounts and
+root certificates are the controllers'.
 """
 
 from fairlead.cluster.apiserver.access.bootstrap import first_cluster_role_bindings, first_cluster_roles
 from fairlead.cluster.apiserver.access.roles import GROUP
+from fairlead.cluster.apiserver.custom.serving import DEFINITIONS
 from fairlead.cluster.apiserver.engine import ApiServer
+from fairlead.cluster.apiserver.kinds.metallb import first_definitions
 from fairlead.cluster.apiserver.paths import Target
 from fairlead.kube.documents import Document, text_at
 
@@ -17,7 +20,7 @@ _STANDARD: Document = {
 }
 """The class of volumes that are folders of this machine."""
 
-NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease", "metallb-system")
 
 
 async def create_first_objects(
@@ -66,6 +69,9 @@ async def create_first_objects(
             name = text_at(document, "metadata", "name")
             _ensure(server, Target(group=GROUP, version="v1", plural=kind, name=name), document)
     _ensure(server, Target(group="storage.k8s.io", version="v1", plural="storageclasses", name="standard"), _STANDARD)
+    for document in first_definitions():
+        name = text_at(document, "metadata", "name")
+        _ensure(server, Target(group=DEFINITIONS[0], version="v1", plural=DEFINITIONS[1], name=name), document)
     await server.settle()
 
 
