@@ -66,11 +66,15 @@ class TlsSettings(Struct, frozen=True, kw_only=True):
 
 
 class ControllerSettings(Struct, frozen=True, kw_only=True):
-    """Everything global. `worker_processes` 0 is one a processor. Snippets are the operator's own configuration."""
+    """Everything global. `worker_processes` 0 is one a processor. Snippets are the operator's own configuration.
+
+    Workers of an earlier configuration finish what they have for `worker_shutdown_timeout` seconds: an hour, where
+    ingress-nginx's four minutes cut WebSockets after any change (kubernetes/ingress-nginx 8977).
+    """
 
     worker_processes: int = 0
     worker_connections: int = 16384
-    worker_shutdown_timeout: int = 240
+    worker_shutdown_timeout: int = 3600
     http_port: int = 80
     https_port: int = 443
     ipv6: bool = True

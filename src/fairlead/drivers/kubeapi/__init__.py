@@ -3,6 +3,7 @@
 from fairlead.drivers.errors import FairleadError
 from fairlead.drivers.kubeapi.client import KubeClient, Listed, PatchType, error_of
 from fairlead.drivers.kubeapi.http import HttpTransport
+from fairlead.drivers.kubeapi.outlines import MetadataTransport
 from fairlead.drivers.kubeapi.reflector import Applied, Change, Deleted, Replaced
 from fairlead.drivers.kubeapi.transport import ApiError, ApiRequest, ApiResponse, Transport
 
@@ -17,6 +18,7 @@ __all__ = [
     "HttpTransport",
     "KubeClient",
     "Listed",
+    "MetadataTransport",
     "PatchType",
     "Replaced",
     "Transport",

@@ -24,6 +24,8 @@ _CONNECT_SECONDS, _ANSWER_SECONDS = 5.0, 60.0
 _SILENT_SECONDS = 330.0  # servers end a watch earlier; one that says nothing for longer is dead
 _LONGEST_LINE = 64 * 1024 * 1024
 _TOKEN_SECONDS = 60.0  # a token in a file is good for at least ten minutes more when it is renewed
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where a pod finds the credentials of its service account."""
 _MOST_REQUESTS = 8  # under way at once: one more connection costs both ends a handshake, some 3 ms, and buffers
 
 
@@ -56,6 +58,22 @@ class HttpTransport:
         tls = _tls_context(cluster, user, path.parent) if server.startswith("https:") else None
         file = path.parent / str(user["tokenFile"]) if user.get("tokenFile") else None
         return cls(server, tls, str(user.get("token", "")), file)
+
+    @classmethod
+    def in_cluster(cls, folder: Path = ACCOUNT) -> "HttpTransport":
+        """The API server as a pod reaches it, with the pod's service account. Raises FairleadError outside a pod.
+
+        Source: client-go rest.InClusterConfig; the environment names the server, the folder holds token and authority.
+        """
+        host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT")
+        token, authority = folder / "token", folder / "ca.crt"
+        if not host or not port or not token.is_file():
+            raise FairleadError("this is no pod with a service account", "name a kubeconfig with --kubeconfig")
+        try:
+            tls = ssl.create_default_context(cadata=authority.read_text())
+        except (OSError, ssl.SSLError) as error:
+            raise FairleadError(f"the authority in {authority} cannot be used: {error}") from error
+        return cls(f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}", tls, token_file=token)
 
     def _session(self, limit: int) -> aiohttp.ClientSession:
         """The session whose connections are at most `limit`, 0 for any number: watches hold theirs."""
