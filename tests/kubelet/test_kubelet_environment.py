@@ -1,5 +1,6 @@
 """Are environments, volumes and host files what upstream would make? Pure functions, and files in a folder."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,8 +88,8 @@ def test_services_of_the_namespace_become_variables() -> None:
 
 
 def test_command_and_args_are_expanded_and_stand_before_the_mapped_program() -> None:
-    assert command_line(Container(args=("$(A)",)), "/bin/p", {"A": "1"}) == ("/bin/p", "1")
-    assert command_line(Container(command=("sh",), args=("-c",)), "/bin/p", {}) == ("sh", "-c")
+    assert command_line(Container(args=("$(A)",)), ("/bin/p", "-v"), {"A": "1"}) == ("/bin/p", "-v", "1")
+    assert command_line(Container(command=("sh",), args=("-c",)), ("/bin/p",), {}) == ("sh", "-c")
     assert expand("$$$(A)$B", {"A": "1"}) == "$1$B"
 
 
@@ -98,6 +99,9 @@ def test_images_are_matched_with_and_without_registry_and_tag() -> None:
         assert resolve_image(image, rules) == ProgramImage("/usr/sbin/nginx")
     assert resolve_image("/usr/bin/python3", ()) == ProgramImage("/usr/bin/python3")
     assert resolve_image("fairlead/dns:1", ()) == StandInImage("fairlead/dns")
+    assert resolve_image("fairlead/ingress:1.0", ()) == ProgramImage(
+        sys.executable, ("-m", "fairlead", "agent", "ingress")
+    )
     assert resolve_image("redis:7", rules) == StandInImage()
 
 

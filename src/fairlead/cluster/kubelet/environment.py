@@ -164,9 +164,9 @@ def service_variables(pod: Pod, services: Iterable[Service]) -> dict[str, str]:
     return values
 
 
-def command_line(container: Container, program: str, values: Mapping[str, str]) -> tuple[str, ...]:
-    """What to execute: command and args, or for no command the mapped program with args."""
-    command: Sequence[str] = container.command or (program,)
+def command_line(container: Container, program: Sequence[str], values: Mapping[str, str]) -> tuple[str, ...]:
+    """What to execute: command and args, or for no command the words of the mapped program with args."""
+    command: Sequence[str] = container.command or program
     return tuple(expand(word, values) for word in (*command, *container.args))
 
 

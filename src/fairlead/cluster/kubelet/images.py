@@ -1,5 +1,6 @@
 """What an image means here: a program of this machine, a built-in one, or a stand-in. Pure."""
 
+import sys
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
@@ -17,9 +18,14 @@ class StandInImage(Struct, frozen=True):
 
 
 class ProgramImage(Struct, frozen=True):
-    """A program of this machine, by its absolute path."""
+    """A program of this machine, by its absolute path, and the words that come before the container's own."""
 
     path: str
+    words: tuple[str, ...] = ()
+
+
+OWN_PROGRAMS = {f"{BUILT_IN}ingress": ("-m", "fairlead", "agent", "ingress")}
+"""Built-in images that are Fairlead itself, run as a program of its own; the words are for the interpreter."""
 
 
 def resolve_image(image: str, rules: Sequence[ImageRule]) -> StandInImage | ProgramImage:
@@ -36,4 +42,6 @@ def resolve_image(image: str, rules: Sequence[ImageRule]) -> StandInImage | Prog
             return ProgramImage(rule.program)
     if image.startswith("/"):
         return ProgramImage(image)
+    if bare in OWN_PROGRAMS:
+        return ProgramImage(sys.executable, OWN_PROGRAMS[bare])
     return StandInImage(bare if bare.startswith(BUILT_IN) else "")

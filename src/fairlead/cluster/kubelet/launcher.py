@@ -12,6 +12,7 @@ pivot_root(2), prctl(2).
 import ctypes
 import os
 import signal
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -36,6 +37,13 @@ class Mount(Struct, frozen=True):
     source: str
     target: str
     read_only: bool = False
+
+
+def own_mounts() -> list[Mount]:
+    """What shows this interpreter and this package where they lie in a folder of which a container gets its own."""
+    places = {sys.prefix, sys.base_prefix, str(Path(__file__).parents[3])}
+    hidden = [place for place in sorted(places) if any(place.startswith(f"/{name}/") for name in _SCRATCH)]
+    return [Mount(place, place, read_only=True) for place in hidden]
 
 
 class Launch(Struct, frozen=True, kw_only=True):

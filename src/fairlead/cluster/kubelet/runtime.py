@@ -31,7 +31,7 @@ from fairlead.cluster.kubelet.events import Said
 from fairlead.cluster.kubelet.hostfiles import hostname_of, hosts_text, resolv_text
 from fairlead.cluster.kubelet.images import ProgramImage, StandInImage, resolve_image
 from fairlead.cluster.kubelet.inside import Inside
-from fairlead.cluster.kubelet.launcher import Launch, Mount, execute, launch, program_of
+from fairlead.cluster.kubelet.launcher import Launch, Mount, execute, launch, own_mounts, program_of
 from fairlead.cluster.kubelet.pipes import LogPipe, read_output
 from fairlead.cluster.kubelet.probes import Outcome
 from fairlead.cluster.kubelet.references import References
@@ -308,7 +308,7 @@ class Containers:
     ) -> None:
         container, hostname = command.container, hostname_of(pod, pod.spec.node_name)
         environment = {"PATH": _PATH, "HOSTNAME": hostname, "HOME": "/root"} | values
-        words = command_line(container, image.path, environment)
+        words = command_line(container, (image.path, *image.words), environment)
         if program_of((image.path,), environment) is None:
             text = (
                 f"the program {image.path}, to which image {container.image} is mapped, is not there or not executable"
@@ -319,6 +319,8 @@ class Containers:
         key = _key(pod, container.name, command.restarts)
         folder = room.folder / "containers" / f"{container.name}-{command.restarts}"
         mounts = self._mounts(pod, container, room, folder, hostname, environment)
+        if image.words:
+            mounts += own_mounts()
         pipe = LogPipe(log_path(self._around.state, pod, container.name, command.restarts), self._book)
         what = Launch(
             words=words,

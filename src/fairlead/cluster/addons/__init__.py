@@ -1,0 +1,1 @@
+"""Parts of a cluster that are installed once a manifest needs them."""
