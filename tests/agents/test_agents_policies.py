@@ -21,7 +21,8 @@ from fairlead.kube.outlines import PodOutline
 from fairlead.model import Origin
 from fairlead.nft.apply import apply_transaction
 from fairlead.nft.tables import TableContents
-from fairlead.nft.transactions import Transaction
+from fairlead.nft.transactions import AddChain, AddElements, Command, ReplaceElements, Transaction
+from fairlead.nft.verdicts import Verdict
 from fairlead.render.policy_chains import PolicySettings
 
 POLICY = Origin("NetworkPolicy", "n", "p")
@@ -101,6 +102,27 @@ def test_without_a_policy_for_a_pod_here_there_is_no_table():
     agent.objects.take_network_policies(Deleted(keep_network_policy(policy())))
     assert agent.round()
     assert agent.kernel is not None
+
+
+def test_new_chains_are_committed_before_anything_leads_to_them():
+    """Decision 0014: also when several changes are one round."""
+    agent = Agent()
+    agent.list_all(pod("a", "10.0.0.1"), policies=(policy(),))
+    agent.begin()
+    agent.objects.take_network_policies(Applied(keep_network_policy(policy(ingress=[{}]))))
+    assert agent.part.tables()[1].pending  # the other family's table looks first, and hands over what it found
+    agent.part.tables()[1].round()
+    agent.objects.take_network_policies(Applied(keep_network_policy(policy(egress=[{}], policyTypes=["Egress"]))))
+    parts = agent.round().parts()
+    new = [number for number, part in enumerate(parts) if any(isinstance(each, AddChain) for each in part.commands)]
+    leading = [number for number, part in enumerate(parts) if any(map(_leads, part.commands))]
+    assert len(new) == len(leading) == 2
+    assert all(chains < rows for chains, rows in zip(new, leading, strict=True))
+
+
+def _leads(command: Command) -> bool:
+    adds = isinstance(command, AddElements | ReplaceElements)
+    return adds and any(isinstance(each.value, Verdict) for each in command.elements)
 
 
 def test_a_policy_that_the_kernel_refuses_goes_on_isolating_and_allows_nothing():

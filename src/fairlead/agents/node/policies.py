@@ -28,7 +28,7 @@ from fairlead.model.policies import PolicyPod
 from fairlead.model.policy_profiles import PolicyChanges
 from fairlead.net import Address, Family
 from fairlead.nft.tables import TableContents
-from fairlead.nft.transactions import Transaction
+from fairlead.nft.transactions import Command, Transaction
 from fairlead.render.policy_chains import TABLE, PolicySettings
 from fairlead.render.policy_rows import PolicyRows
 
@@ -93,8 +93,13 @@ class PolicyTable:
             return self._outcome(changes, self._rows.build())
         self._look()
         waiting, self._waiting = self._waiting, []
-        commands = [command for changes in waiting for command in self._rows.replace(changes).commands]
-        transaction = Transaction(self.family, self.name, tuple(commands))
+        commands: list[Command] = []
+        commits: list[int] = []
+        for transaction in map(self._rows.replace, waiting):
+            commits += (len(commands) + place for place in transaction.commits)
+            commands += transaction.commands
+            commits.append(len(commands))
+        transaction = Transaction(self.family, self.name, tuple(commands), commits=tuple(commits))
         return self._outcome(sum(len(changes.subjects) for changes in waiting), transaction)
 
     def programmed(self) -> None:
