@@ -17,6 +17,7 @@ from msgspec import Struct
 from fairlead.agents.node import HEALTH_PORT, METRICS_PORT, Binding, NodeAgentConfig
 from fairlead.agents.node import main as run_node_agent
 from fairlead.cluster.apiserver import http
+from fairlead.cluster.apiserver.access.bootstrap import LOAD_BALANCER
 from fairlead.cluster.apiserver.bootstrap import create_first_objects
 from fairlead.cluster.apiserver.engine import ApiServer
 from fairlead.cluster.apiserver.kinds.table import KINDS
@@ -28,6 +29,7 @@ from fairlead.cluster.apiserver.proxying import ProxyConnector
 from fairlead.cluster.apiserver.streaming.executing import ExecConnector
 from fairlead.cluster.apiserver.streaming.forwarding import PortForwardConnector
 from fairlead.cluster.controllers.main import main as run_controllers
+from fairlead.cluster.demand import LoadBalancerDemand
 from fairlead.cluster.dns.app import DNS_IMAGE, dns_app, system_manifests
 from fairlead.cluster.kubelet import KubeletConfig
 from fairlead.cluster.kubelet import main as run_kubelet
@@ -53,6 +55,8 @@ class Component(Struct, frozen=True, kw_only=True):
     run: Callable[[], Coroutine[Any, Any, None]]
     ends_in_order: bool = False
     """Whether it is asked to end, and waited for, when the cluster ends."""
+    wanted: Path | None = None
+    """It is started once this file is there: the supervisor looks when it gets SIGUSR1."""
 
 
 def components_of(plan: LaunchPlan, listener: socket.socket) -> list[Component]:
@@ -70,10 +74,21 @@ def components_of(plan: LaunchPlan, listener: socket.socket) -> list[Component]:
     write_private(agents_config, pki.kubeconfig(inside, "system:kube-proxy", ("system:nodes",)))
     kubelet_config = home.pki / "kubelet.kubeconfig"
     write_private(kubelet_config, pki.kubeconfig(inside, "system:node:kubelet", ("system:nodes",)))
+    balancer_config = home.pki / "loadbalancer.kubeconfig"
+    write_private(balancer_config, pki.kubeconfig(inside, LOAD_BALANCER, ()))
+    balancer_wanted = home.sockets / "loadbalancer-wanted"
+    balancer_wanted.unlink(missing_ok=True)
     fabric_listener = _listen(str(spec.fabric_address), API_PORT_INSIDE)
 
-    def component(name: str, run: Callable[[], Coroutine[Any, Any, None]], *, ends_in_order: bool = False) -> Component:
-        return Component(name=name, log=str(home.logs / f"{name}.log"), run=run, ends_in_order=ends_in_order)
+    def component(
+        name: str,
+        run: Callable[[], Coroutine[Any, Any, None]],
+        *,
+        ends_in_order: bool = False,
+        wanted: Path | None = None,
+    ) -> Component:
+        log = str(home.logs / f"{name}.log")
+        return Component(name=name, log=log, run=run, ends_in_order=ends_in_order, wanted=wanted)
 
     standins = home.sockets / "standins"
     kubelet = KubeletConfig(
@@ -85,7 +100,11 @@ def components_of(plan: LaunchPlan, listener: socket.socket) -> list[Component]:
         standins_socket=standins,
     )
     return [
-        component("apiserver", lambda: _serve_api(plan, pki, [listener, fabric_listener], spec), ends_in_order=True),
+        component(
+            "apiserver",
+            lambda: _serve_api(plan, pki, [listener, fabric_listener], spec, balancer_wanted),
+            ends_in_order=True,
+        ),
         component(
             "standins",
             lambda: run_standins(StandinsConfig(socket_path=standins, apps={DNS_IMAGE: dns_app(agents_config)})),
@@ -95,6 +114,7 @@ def components_of(plan: LaunchPlan, listener: socket.socket) -> list[Component]:
             component(f"agent-{node.name}", _agent(node, spec, agents_config, home.sockets))
             for node in topology.nodes.values()
         ),
+        component("loadbalancer", _load_balancer(topology, balancer_config), wanted=balancer_wanted),
     ]
 
 
@@ -118,7 +138,18 @@ def _agent(
     return run
 
 
-async def _serve_api(plan: LaunchPlan, pki: Pki, sockets: list[socket.socket], spec: TopologySpec) -> None:
+def _load_balancer(topology: Topology, kubeconfig: Path) -> Callable[[], Coroutine[Any, Any, None]]:
+    async def run() -> None:
+        from fairlead.cluster.loadbalancer import run_load_balancer  # few clusters need it: no modules before they do
+
+        await run_load_balancer(topology, kubeconfig)
+
+    return run
+
+
+async def _serve_api(
+    plan: LaunchPlan, pki: Pki, sockets: list[socket.socket], spec: TopologySpec, balancer_wanted: Path
+) -> None:
     """The API server and the controllers until SIGTERM, which ends them with every acknowledged write on disk."""
     log = SqliteLog(plan.home.database)
     server = ApiServer(log, KINDS, service_ranges=spec.service_prefixes, account_key=pki.account_key())
@@ -138,6 +169,7 @@ async def _serve_api(plan: LaunchPlan, pki: Pki, sockets: list[socket.socket], s
         ("pods", "attach"): ExecConnector(server.get, plan.home.sockets / "commands", command=False),
         ("pods", "portforward"): PortForwardConnector(server.get, plan.home.sockets / "places"),
     }
+    LoadBalancerDemand(server.store, balancer_wanted)
     client = KubeClient(InProcessTransport(server))
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)

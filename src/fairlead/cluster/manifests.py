@@ -17,7 +17,16 @@ from fairlead.kube.yamlcodec import parse_documents
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _SUFFIXES = (".yaml", ".yml", ".json")
-_FIRST = ("Namespace", "ServiceAccount", "IngressClass", "ConfigMap", "Secret", "NetworkPolicy", "Service")
+_FIRST = (
+    "Namespace",
+    "ServiceAccount",
+    "IngressClass",
+    "ConfigMap",
+    "Secret",
+    "NetworkPolicy",
+    "IPAddressPool",
+    "Service",
+)
 
 
 class Manifest(Struct, frozen=True):

@@ -26,7 +26,7 @@ from fairlead.drivers.processes import make_mounts_private, mount_proc, name_pro
 _FIRST_DELAY, _LAST_DELAY = 0.05, 5.0  # seconds before a component that died is started again
 _STABLE_AFTER = 30.0  # seconds of running after which the delay starts over
 _TLS_BUFFER = 16 * 1024  # a TLS record; asyncio would set aside 256 KiB for each of some hundred connections
-_SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
+_SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1}
 
 
 class _Running(Struct):
@@ -48,11 +48,12 @@ def supervise(plan: LaunchPlan, listener: socket.socket, report: Report) -> NoRe
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     running = [_Running(component=component) for component in components]
     for entry in running:
-        _start(entry)
+        if _is_wanted(entry):
+            _start(entry)
     report(ready=1)
     while True:
         now = time.monotonic()
-        waiting = [entry.due for entry in running if not entry.pid]
+        waiting = [entry.due for entry in running if not entry.pid and _is_wanted(entry)]
         timeout = max(0.0, min(waiting) - now) if waiting else 3600.0
         received = signal.sigtimedwait(_SIGNALS, timeout)
         if received is not None and received.si_signo in (signal.SIGTERM, signal.SIGINT):
@@ -60,8 +61,12 @@ def supervise(plan: LaunchPlan, listener: socket.socket, report: Report) -> NoRe
         _reap(running)
         now = time.monotonic()
         for entry in running:
-            if not entry.pid and entry.due <= now:
+            if not entry.pid and entry.due <= now and _is_wanted(entry):
                 _start(entry)
+
+
+def _is_wanted(entry: _Running) -> bool:
+    return entry.component.wanted is None or entry.component.wanted.exists()
 
 
 def _start(entry: _Running) -> None:

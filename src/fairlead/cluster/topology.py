@@ -328,6 +328,7 @@ class Topology:
         self._set_up_host(self.client, [(plan.client_prefix.length, plan.client_router) for plan in plans], at_client)
         on_bridge = [(plan.node_prefix.length, plan.fabric_address) for plan in plans]
         self._set_up_host(self.lb, on_bridge, routers)
+        _apply_inside(self.lb.netns, [add_unreachable(plan.lb_pool) for plan in plans])
         for node in self.nodes.values():
             self._set_up_host(node, on_bridge, routers)
             routes = [

@@ -55,11 +55,17 @@ class Pool(Struct, frozen=True, kw_only=True):
     name: str
     ranges: tuple[AddressRange, ...]
     auto_assign: bool = True
+    dedicated: bool = False
+    """Whether it has a serviceAllocation: it is then asked before those that have none."""
     avoid_buggy: bool = False
     priority: int | None = None
     audience: Audience = Audience()
     labels: frozenset[tuple[str, str]] = frozenset()
     origin: Origin
+
+    def holds(self, address: Address) -> bool:
+        """Whether the pool has authority over an address, whether or not it would give it."""
+        return any(address in each for each in self.ranges)
 
 
 class PortUse(Struct, frozen=True, order=True):
@@ -67,6 +73,29 @@ class PortUse(Struct, frozen=True, order=True):
 
     protocol: Protocol
     port: Port
+
+
+class Wish(Struct, frozen=True, kw_only=True):
+    """What one Service wants of the pools, and what it had before.
+
+    Services with the same `sharing`, unless that is empty, may have one address as long as their ports differ; where
+    the pods of `behind`, a selector, alone may answer (policy Local), they must be the same ones. `flexible`: one of
+    the families will do. `wrong` says why nothing can be made of it; what the Service has it then keeps.
+    """
+
+    service: ServiceKey
+    created: str
+    families: tuple[Family, ...]
+    flexible: bool = False
+    addresses: tuple[Address, ...] = ()
+    pool: str = ""
+    sharing: str = ""
+    behind: str = ""
+    ports: frozenset[PortUse]
+    labels: frozenset[tuple[str, str]] = frozenset()
+    held: tuple[Address, ...] = ()
+    held_from: str = ""
+    wrong: str = ""
 
 
 class Allocation(Struct, frozen=True, kw_only=True):

@@ -30,7 +30,8 @@ _INET6_ADDR_GEN_MODE, _ADDR_GEN_NONE = 8, 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_F_NODAD = 1, 2, 0x2
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC = 1, 4, 5, 7
 _TABLE_MAIN, _PROTO_STATIC, _SCOPE_LINK, _SCOPE_UNIVERSE, _ONLINK = 254, 4, 253, 0, 4
-_UNICAST, _UNREACHABLE = 1, 7
+_TABLE_LOCAL, _SCOPE_HOST = 255, 254
+_UNICAST, _LOCAL, _UNREACHABLE = 1, 2, 7
 _NDA_DST, _NDA_LLADDR, _NUD_PERMANENT = 1, 2, 0x80
 _SOL_NETLINK, _CAP_ACK, _EXT_ACK = 270, 10, 11
 _ERROR, _DONE = 2, 3
@@ -178,9 +179,21 @@ def remove_route(destination: Prefix) -> Request:
     return Request(f"remove the route to {destination}", _DELROUTE, 0, _route(destination, 255, 0, 0))
 
 
-def _route(destination: Prefix, scope: int, kind: int, flags: int) -> bytes:
+def add_local(destination: Prefix) -> Request:
+    """Take every address of `destination` for one of this host's own, without an interface that has it."""
+    body = _route(destination, _SCOPE_HOST, _LOCAL, 0, _TABLE_LOCAL) + _number(_RTA_OIF, LOOPBACK)
+    return Request(f"take {destination} for our own", _NEWROUTE, _CREATE | _REPLACE, body)
+
+
+def remove_local(destination: Prefix) -> Request:
+    """Take the addresses of `destination` for ours no more."""
+    body = _route(destination, _SCOPE_HOST, _LOCAL, 0, _TABLE_LOCAL) + _number(_RTA_OIF, LOOPBACK)
+    return Request(f"give {destination} up", _DELROUTE, 0, body)
+
+
+def _route(destination: Prefix, scope: int, kind: int, flags: int, table: int = _TABLE_MAIN) -> bytes:
     family = _family(destination.address)
-    body = _ROUTE.pack(family, destination.length, 0, 0, _TABLE_MAIN, _PROTO_STATIC, scope, kind, flags)
+    body = _ROUTE.pack(family, destination.length, 0, 0, table, _PROTO_STATIC, scope, kind, flags)
     return body + (_attr(_RTA_DST, destination.address.packed) if destination.length else b"")
 
 

@@ -13,6 +13,8 @@ from fairlead.kube.documents import Document, Json
 API_VERSION = f"{GROUP}/v1"
 AGENT, KUBELET = "system:kube-proxy", "system:node:kubelet"
 """The users of our own node agents (and cluster DNS), and of our kubelet. The controllers act as kubernetes-admin."""
+LOAD_BALANCER = "system:load-balancer"
+"""The user of our load-balancer agents."""
 
 _READ = "get,list,watch"
 _WRITE = "create,delete,deletecollection,patch,update"
@@ -86,6 +88,16 @@ _AGENT: tuple[Rule, ...] = (
     ("create,patch,update", ",events.k8s.io", "events"),
     ("create,get,patch,update", "coordination.k8s.io", "leases"),
 )
+_LOAD_BALANCER: tuple[Rule, ...] = (
+    (_READ, "", "namespaces,nodes,services"),
+    (_READ, "discovery.k8s.io", "endpointslices"),
+    ("patch,update", "", "services/status"),
+    (_READ, "metallb.io", "*"),
+    (_WRITE, "metallb.io", "configurationstates,configurationstates/status,ipaddresspools/status"),
+    (_WRITE, "metallb.io", "servicel2statuses,servicel2statuses/status,servicebgpstatuses,servicebgpstatuses/status"),
+    ("create,patch,update", ",events.k8s.io", "events"),
+    ("create,get,patch,update", "coordination.k8s.io", "leases"),
+)
 _KUBELET: tuple[Rule, ...] = (
     (
         _READ,
@@ -118,6 +130,7 @@ _CLUSTER_ROLES: dict[str, tuple[Rule, ...]] = {
     "system:aggregate-to-admin": _ADMIN,
     "system:node-proxier": _AGENT,
     "system:node": _KUBELET,
+    "system:load-balancer": _LOAD_BALANCER,
 }
 _AGGREGATED = {"view": "edit", "edit": "admin", "admin": ""}
 """The roles made of those labelled for them, and the role each of them goes into itself."""
@@ -130,6 +143,7 @@ _BINDINGS: tuple[tuple[str, str, str], ...] = (
     ("system:monitoring", "Group", "system:monitoring"),
     ("system:node-proxier", "User", AGENT),
     ("system:node", "User", KUBELET),
+    ("system:load-balancer", "User", LOAD_BALANCER),
 )
 
 
