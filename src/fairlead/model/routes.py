@@ -26,6 +26,7 @@ from fairlead.model.route_rules import (
 )
 from fairlead.model.route_tls import ClientCertificates, ServerTls
 from fairlead.model.route_upstreams import Upstream, UpstreamKey
+from fairlead.model.services import Backend
 from fairlead.net import Port, Protocol
 
 
@@ -114,11 +115,16 @@ class Server(Struct, frozen=True, kw_only=True):
 
 
 class StreamListener(Struct, frozen=True, kw_only=True):
-    """A port whose TCP connections or UDP datagrams go to `upstream` untouched (tcp-services, udp-services)."""
+    """A port whose TCP connections or UDP datagrams go to `upstream` untouched (tcp-services, udp-services).
+
+    `targets` is the Service's own address, behind which the node spreads connections, so that endpoints change without
+    a reload; a headless Service's endpoints are targets themselves.
+    """
 
     protocol: Protocol
     port: Port
     upstream: UpstreamKey
+    targets: tuple[Backend, ...]
     origin: Origin
     decode_proxy: bool = False
     encode_proxy: bool = False

@@ -1,6 +1,6 @@
 """What a node enforces to rows: the policy table of one node and one address family, kept by changes.
 
-Comes in: changes of subjects and collections. Goes out: the transaction that takes the table there, touching no row
+Comes in: changes of subjects and collections. Goes out: the transactions that take the table there, touching no row
 that stays. Refuses to know Kubernetes and the kernel.
 
 A subject is a verdict that leads from its address to its profile's chain, one map for each direction. A new pod, or one
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from msgspec import Struct, field
 
 from fairlead.model.origins import Origin
+from fairlead.model.policies import NamedPort, PodGroup
 from fairlead.model.policy_profiles import Collection, PolicyChanges, Profile, Subject
 from fairlead.net import Address, Family
 from fairlead.nft.diff import build_table, diff_tables
@@ -27,17 +28,17 @@ from fairlead.nft.transactions import (
     DeleteChain,
     DeleteElements,
     DeleteSet,
-    FlushSet,
     ReplaceElements,
     Transaction,
 )
 from fairlead.nft.verdicts import Verdict
 from fairlead.render.policy_chains import TABLE, PolicyChains, PolicySettings, name_of
+from fairlead.render.policy_stages import Sets, Stages, one_stage, stage_commands
 from fairlead.render.service_steps import host
 from fairlead.render.tallies import Tally
 
 _NFPROTOS = {Family.IPV4: b"\x02\0\0\0", Family.IPV6: b"\x0a\0\0\0"}
-_GENERATIONS = 1 << 32
+_LAST_GENERATION = (1 << 32) - 1
 
 
 class _Delta(Struct):
@@ -77,7 +78,7 @@ class PolicyRows:
     """The rows of one node's policy table. What a method returns is taken for applied.
 
     `generation` is where the numbers begin that tell by which rules a connection was judged; one that was used for
-    other rules before must not come again.
+    other rules before must not come again. It is never 0, the mark of a connection that nobody judged.
     """
 
     def __init__(self, family: Family, settings: PolicySettings, generation: int) -> None:
@@ -85,10 +86,11 @@ class PolicyRows:
         self.table_family = TableFamily.of(family)
         self._chains = PolicyChains(family, settings)
         self._sets = self._chains.sets
-        self._generation = generation % _GENERATIONS
+        self._generation = _following(generation - 1)
         self._subjects: dict[Address, Subject] = {}
         self._rows: dict[Collection, set[bytes]] = {}
         self._profiles: Tally[Profile] = Tally()
+        self._asked_first: Tally[str] = Tally()
         self._own_sets: Tally[str] = Tally()
         self._definitions: dict[str, tuple[AnySet, tuple[Element, ...]]] = {}
 
@@ -108,55 +110,54 @@ class PolicyRows:
         """The policies of the profile whose denials are logged under a prefix."""
         return next((each.policies for each in self._profiles if name_of(each) == prefix), ())
 
-    def replace(self, changes: PolicyChanges) -> Transaction:
-        """Return the transaction for changes, which is empty where they are all about the other family.
+    def replace(self, changes: PolicyChanges) -> Stages:
+        """Return what carries changes out, nothing where the kernel has no part in them.
 
-        Every piece of it leaves subjects isolated: what a profile looks into comes before the profile, and that before
-        the verdict that leads there. New chains are committed before anything leads to them, and the new generation
-        begins when nothing is judged by the former rules any more (decision 0013).
+        A packet under way sees chains and rows as of different moments, hence the stages. The new generation begins in
+        the last, when nothing is judged by the former rows any more. Between the two both count as judged, so that an
+        agent that starts in between finds the number in doubt.
         """
-        before = self._take_collections(changes)
+        new_sets, moved, gone_sets = self._take_collections(changes)
         egress, ingress, own, isolated = _Delta(), _Delta(), _Delta(), _Delta()
         for address, subject in changes.subjects.items():
             if address.family is self.family:
                 self._place(address, subject, egress, ingress, own, isolated)
-        gone_sets, new_sets, gone_chains, new_chains = self._settle()
+        gone_own_sets, new_own_sets, gone_chains, new_chains = self._settle()
         sets = self._sets
-        definitions = [*before[0], *new_sets, *new_chains]
         commands = [
-            *definitions,
-            *before[1],
+            *new_sets,
+            *new_own_sets,
+            *new_chains,
+            *moved,
             *own.commands(sets.own),
             *isolated.commands(sets.isolated),
             *egress.commands(sets.egress),
             *ingress.commands(sets.ingress),
             *gone_chains,
+            *gone_own_sets,
             *gone_sets,
-            *before[2],
         ]
-        if not commands:
-            return Transaction(self.table_family, TABLE)
-        commits = len(definitions), len(commands)
-        commands += self._turn()
-        return Transaction(self.table_family, TABLE, tuple(commands), commits=commits)
+        if commands:
+            commands += self._turn()
+        return self._stages(commands)
 
     def build(self) -> Transaction:
         """Return the transaction that makes the whole table, in place of any of that name."""
         return Transaction(self.table_family, TABLE, build_table(self.sets, self.desired()))
 
-    def adopt(self, listed: TableContents | None) -> Transaction:
-        """Return the transaction from what the kernel lists (None: no such table) to what the table should hold.
+    def adopt(self, listed: TableContents | None) -> Stages:
+        """Return what leads from what the kernel lists (None: no such table) to what the table should hold.
 
         Where nothing else differs the generation stays what it is in the kernel, and no connection is judged again.
         """
         if listed is None:
-            return self.build()
+            return one_stage(self.build())
         self._generation = _listed_generation(listed, self._sets.judged.name) or self._generation
         commands = diff_tables(self.sets, listed, self.desired())
         if commands:
-            self._generation = (self._generation + 1) % _GENERATIONS
+            self._generation = _following(self._generation)
             commands = diff_tables(self.sets, listed, self.desired())
-        return Transaction(self.table_family, TABLE, commands)
+        return self._stages(commands)
 
     def desired(self) -> TableContents:
         """Return all the table should hold. Costs as much as all rows."""
@@ -194,31 +195,45 @@ class PolicyRows:
         for name, found in rows.items():
             table.sets[name].rows = found
 
+    def _stages(self, commands: Iterable[Command]) -> Stages:
+        sets = self._sets
+        constant = frozenset(each.name for each in sets.constant)
+        known = Sets(constant, frozenset(self._asked_first), sets.judged.name, sets.stamp.name)
+        return stage_commands(self.table_family, TABLE, commands, known)
+
     def _take_collections(self, changes: PolicyChanges) -> tuple[list[Command], list[Command], list[Command]]:
         """Note members; return what makes new sets, what moves members, and what removes sets that nobody uses."""
         new: list[Command] = []
         moved: list[Command] = []
         gone: list[Command] = []
         for collection, members in changes.collections.items():
-            target = self._sets.of_collection(collection)
+            target, held = self._sets.of_collection(collection), self._rows.get(collection)
             if members is None:
-                del self._rows[collection]
-                gone.append(DeleteSet(target.name))
+                if held is not None:
+                    del self._rows[collection]
+                    gone.append(DeleteSet(target.name))
                 continue
-            rows = self._rows[collection] = set(self._sets.pack_members(members))
+            rows = set(self._sets.pack_members(members))
+            if held is not None:
+                moved += self._move(target, held, rows - held, held - rows)
+                continue
+            self._rows[collection] = rows
             new.append(AddSet(target))
             if rows:
                 new.append(AddElements(target, [Element(key) for key in rows]))
         for collection, moves in changes.moves.items():
-            target, rows = self._sets.of_collection(collection), self._rows[collection]
+            target, held = self._sets.of_collection(collection), self._rows[collection]
             joined, left = set(self._sets.pack_members(moves.joined)), set(self._sets.pack_members(moves.left))
-            rows |= joined
-            rows -= left
-            if joined:
-                moved.append(AddElements(target, [Element(key) for key in joined]))
-            if left:
-                moved.append(DeleteElements(target, [Element(key) for key in left]))
+            moved += self._move(target, held, joined, left)
         return new, moved, gone
+
+    def _move(self, target: AnySet, rows: set[bytes], joined: set[bytes], left: set[bytes]) -> Iterator[Command]:
+        rows |= joined
+        rows -= left
+        if joined:
+            yield AddElements(target, [Element(key) for key in joined])
+        if left:
+            yield DeleteElements(target, [Element(key) for key in left])
 
     def _place(
         self, address: Address, subject: Subject | None, egress: _Delta, ingress: _Delta, own: _Delta, isolated: _Delta
@@ -233,7 +248,7 @@ class PolicyRows:
         for profile in _profiles(old):
             self._profiles.remove(profile)
         if subject is None:
-            del self._subjects[address]
+            self._subjects.pop(address, None)
         else:
             self._subjects[address] = subject
 
@@ -248,6 +263,8 @@ class PolicyRows:
         new_chains: list[Command] = []
         for profile in appeared:
             made = self._chains.of_profile(profile)
+            for name in self._asked_by(profile):
+                self._asked_first.add(name)
             for target, elements in made.sets:
                 self._own_sets.add(target.name)
                 self._definitions[target.name] = target, elements
@@ -255,6 +272,8 @@ class PolicyRows:
             new_chains += (AddRule(chain.name, rule) for chain, rules in reversed(made.chains) for rule in rules)
         for profile in vanished:
             made = self._chains.of_profile(profile)
+            for name in self._asked_by(profile):
+                self._asked_first.remove(name)
             for target, _ in made.sets:
                 self._own_sets.remove(target.name)
             gone_chains += (DeleteChain(chain.name) for chain, _ in made.chains)
@@ -267,15 +286,27 @@ class PolicyRows:
             del self._definitions[name]
         return [DeleteSet(name) for name in gone_names], new_sets, gone_chains, new_chains
 
+    def _asked_by(self, profile: Profile) -> Iterator[str]:
+        """The sets of members that a profile asks in its first part, whose answers end the questions."""
+        for term in profile.admin:
+            for asked in (term.peer, term.ports):
+                if isinstance(asked, PodGroup | NamedPort):
+                    yield self._sets.of_collection(asked).name
+
     def _turn(self) -> Iterable[Command]:
         """Begin a new generation: what was judged before is judged again."""
-        self._generation = (self._generation + 1) % _GENERATIONS
-        judged, mark = self._sets.judged, host(self._generation)
+        judged, old = self._sets.judged, host(self._generation)
+        self._generation = _following(self._generation)
+        new = host(self._generation)
         return (
-            FlushSet(judged.name),
-            AddElements(judged, [Element(mark)]),
-            ReplaceElements(self._sets.stamp, [Element(_NFPROTOS[self.family], mark)]),
+            AddElements(judged, [Element(new)]),
+            DeleteElements(judged, [Element(old)]),
+            ReplaceElements(self._sets.stamp, [Element(_NFPROTOS[self.family], new)]),
         )
+
+
+def _following(generation: int) -> int:
+    return generation % _LAST_GENERATION + 1
 
 
 def _profiles(subject: Subject | None) -> tuple[Profile, ...]:

@@ -1,0 +1,181 @@
+-- What requests were: counted by each worker by itself, added up in shared memory once a second, told as Prometheus text.
+-- Names and buckets are those of ingress-nginx (reference: metrics of the ingress controller).
+
+local balancer = require("fairlead_balancer")
+local state = require("fairlead_state")
+
+local shared = ngx.shared.fairlead_metrics
+local tonumber = tonumber
+
+local M = {}
+
+local METHODS = { GET = 1, HEAD = 1, POST = 1, PUT = 1, DELETE = 1, PATCH = 1, OPTIONS = 1, CONNECT = 1, TRACE = 1 }
+local SECONDS = { 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10 }
+local BYTES = { 10, 100, 1000, 10000, 100000, 1000000, 10000000 }
+local HISTOGRAMS = {
+    { "request_duration_seconds", SECONDS, "The request processing time in seconds" },
+    { "response_duration_seconds", SECONDS, "The time spent on receiving the response from the upstream server" },
+    { "request_size", BYTES, "The request length (including request line, header, and request body)" },
+    { "response_size", BYTES, "The response length (including request line, header, and request body)" },
+}
+
+local counted = {}
+
+local function fresh()
+    local entry = { count = 0 }
+    for number, each in ipairs(HISTOGRAMS) do
+        local buckets = { sum = 0 }
+        for index = 1, #each[2] + 1 do
+            buckets[index] = 0
+        end
+        entry[number] = buckets
+    end
+    return entry
+end
+
+local function observe(buckets, bounds, value)
+    local index = 1
+    while bounds[index] and value > bounds[index] do
+        index = index + 1
+    end
+    buckets[index] = buckets[index] + 1
+    buckets.sum = buckets.sum + value
+end
+
+-- Counts the request that just ended, and settles its peer.
+function M.log()
+    local var, ctx = ngx.var, ngx.ctx
+    if ctx.peer then
+        balancer.done(ctx)
+    end
+    local id = var.fairlead_location
+    if not state.locations[id] then
+        return
+    end
+    local method = var.request_method
+    if not METHODS[method] then
+        method = "OTHER"
+    end
+    local of_location = counted[id]
+    if not of_location then
+        of_location = {}
+        counted[id] = of_location
+    end
+    local key = (ctx.canary and 2000 or 1000) + ngx.status
+    local of_method = of_location[method]
+    if not of_method then
+        of_method = {}
+        of_location[method] = of_method
+    end
+    local entry = of_method[key]
+    if not entry then
+        entry = fresh()
+        of_method[key] = entry
+    end
+    entry.count = entry.count + 1
+    observe(entry[1], SECONDS, tonumber(var.request_time) or 0)
+    if ctx.peer then
+        observe(entry[2], SECONDS, tonumber(var.upstream_response_time) or 0)
+    end
+    observe(entry[3], BYTES, tonumber(var.request_length) or 0)
+    observe(entry[4], BYTES, tonumber(var.bytes_sent) or 0)
+end
+
+-- Adds what this worker counted to what all did.
+function M.flush()
+    local all = counted
+    counted = {}
+    for id, methods in pairs(all) do
+        for method, keys in pairs(methods) do
+            for key, entry in pairs(keys) do
+                local canary = key >= 2000
+                local prefix = id .. " " .. method .. " " .. (key % 1000) .. " " .. (canary and 1 or 0) .. " "
+                shared:incr(prefix .. "n", entry.count, 0)
+                for number, each in ipairs(HISTOGRAMS) do
+                    for index = 1, #each[2] + 1 do
+                        if entry[number][index] > 0 then
+                            shared:incr(prefix .. number .. "b" .. index, entry[number][index], 0)
+                        end
+                    end
+                    if entry[number].sum > 0 then
+                        shared:incr(prefix .. number .. "s", entry[number].sum, 0)
+                    end
+                end
+            end
+        end
+    end
+end
+
+function M.start()
+    ngx.timer.every(1, function() M.flush() end)
+end
+
+local function escaped(text)
+    return (tostring(text or ""):gsub("[\\\"\n]", { ["\\"] = "\\\\", ['"'] = '\\"', ["\n"] = "\\n" }))
+end
+
+local function labels(id, method, status, canary)
+    local location = state.locations[id]
+    if not location then
+        return nil
+    end
+    return string.format(
+        'host="%s",path="%s",namespace="%s",ingress="%s",service="%s",method="%s",status="%s",canary="%s"',
+        escaped(location.host), escaped(location.path), escaped(location.namespace), escaped(location.ingress),
+        escaped(location.service), method, status, canary == "1" and escaped(location.ingress) or ""
+    )
+end
+
+-- Writes the page; series of locations that are gone are left out and forgotten.
+function M.page()
+    M.flush()
+    local series, gone = {}, {}
+    for _, key in ipairs(shared:get_keys(0)) do
+        local id, method, status, canary, what = key:match("^(%S+) (%S+) (%S+) (%S+) (%S+)$")
+        if id then
+            local named = labels(id, method, status, canary)
+            if named then
+                local entry = series[named] or {}
+                series[named] = entry
+                entry[what] = shared:get(key)
+            else
+                gone[#gone + 1] = key
+            end
+        end
+    end
+    for _, key in ipairs(gone) do
+        shared:delete(key)
+    end
+    local out = {
+        "# HELP nginx_ingress_controller_requests The total number of client requests",
+        "# TYPE nginx_ingress_controller_requests counter",
+    }
+    local function add(line) out[#out + 1] = line end
+    for named, entry in pairs(series) do
+        add("nginx_ingress_controller_requests{" .. named .. "} " .. (entry.n or 0))
+    end
+    for number, each in ipairs(HISTOGRAMS) do
+        local name = "nginx_ingress_controller_" .. each[1]
+        add("# HELP " .. name .. " " .. each[3])
+        add("# TYPE " .. name .. " histogram")
+        for named, entry in pairs(series) do
+            local sum = 0
+            for index = 1, #each[2] + 1 do
+                sum = sum + (entry[number .. "b" .. index] or 0)
+                add(name .. "_bucket{" .. named .. ',le="' .. (each[2][index] or "+Inf") .. '"} ' .. sum)
+            end
+            add(name .. "_sum{" .. named .. "} " .. (entry[number .. "s"] or 0))
+            add(name .. "_count{" .. named .. "} " .. sum)
+        end
+    end
+    local process = "nginx_ingress_controller_nginx_process_connections"
+    add("# HELP " .. process .. " current number of client connections with state {active, reading, writing, waiting}")
+    add("# TYPE " .. process .. " gauge")
+    for _, name in ipairs({ "active", "reading", "writing", "waiting" }) do
+        add(process .. '{state="' .. name .. '"} ' .. ngx.var["connections_" .. name])
+    end
+    ngx.header["Content-Type"] = "text/plain; version=0.0.4"
+    ngx.print(table.concat(out, "\n"), "\n")
+end
+
+return M

@@ -1,0 +1,59 @@
+"""Names for files, zones and ids: made of hashes, so that nothing a tenant wrote is in one (reference section 7)."""
+
+from hashlib import sha256
+
+from msgspec import Struct
+
+from fairlead.model.route_tls import CertificateId
+from fairlead.model.route_upstreams import UpstreamKey
+from fairlead.model.routes import Location, Server
+
+
+class Layout(Struct, frozen=True, kw_only=True):
+    """Where this NGINX keeps its files, and what it is told of its surroundings.
+
+    Paths are absolute. `user` None leaves the workers with the master's user, where that has no other to change to.
+    `generation` is answered at the control socket, so that it is known which configuration serves.
+    """
+
+    directory: str
+    generation: str = ""
+    lua: str
+    modules: str = "/usr/lib/nginx/modules"
+    user: str | None = None
+    resolvers: tuple[str, ...] = ()
+    http_port: int = 80
+    https_port: int = 443
+
+    def path(self, name: str) -> str:
+        """The path of a file of the folder."""
+        return f"{self.directory}/{name}"
+
+
+def upstream_id(key: UpstreamKey) -> str:
+    """The id of an upstream, in Lua's tables and on the control socket."""
+    return "u" + _hash(key.namespace, key.service, key.port)
+
+
+def location_id(server: Server, location: Location) -> str:
+    """The id of a location: of its host, match and path."""
+    return "l" + _hash(server.host, location.match.value, location.path)
+
+
+def certificate_id(certificate: CertificateId) -> str:
+    """The id of a Secret with certificates."""
+    return "c" + _hash(certificate.namespace, certificate.secret)
+
+
+def file_of(kind: str, text: str) -> str:
+    """The name of a file that holds `text`; a new text is a new file."""
+    return f"files/{kind}-{_hash(text)}"
+
+
+def scope_id(*words: str) -> str:
+    """A name for a zone or a variable of our own."""
+    return _hash(*words)
+
+
+def _hash(*words: str) -> str:
+    return sha256("\0".join(words).encode()).hexdigest()[:16]
