@@ -14,15 +14,25 @@ from fairlead.agents.node.policy_objects import (
     keep_network_policy,
     keep_pod,
 )
+from fairlead.agents.node.tables import Outcome
 from fairlead.drivers.kubeapi import Applied, Deleted, Replaced
 from fairlead.kube.core import Namespace
 from fairlead.kube.networking import NetworkPolicy
 from fairlead.kube.outlines import PodOutline
 from fairlead.model import Origin
+from fairlead.net import parse_address
 from fairlead.nft.apply import apply_transaction
 from fairlead.nft.tables import TableContents
-from fairlead.nft.transactions import AddChain, AddElements, Command, ReplaceElements, Transaction
-from fairlead.nft.verdicts import Verdict
+from fairlead.nft.transactions import (
+    AddChain,
+    AddElements,
+    AddRule,
+    AddSet,
+    DeleteChain,
+    DeleteElements,
+    ReplaceElements,
+    Transaction,
+)
 from fairlead.render.policy_chains import PolicySettings
 
 POLICY = Origin("NetworkPolicy", "n", "p")
@@ -59,18 +69,18 @@ class Agent:
         self.objects.absent(CLUSTER_POLICIES)
 
     def begin(self) -> Transaction:
-        return self._carry_out(self.table.begin(self.kernel).transaction)
+        return self._carry_out(self.table.begin(self.kernel))
 
     def round(self) -> Transaction:
-        return self._carry_out(self.table.round().transaction)
+        return self._carry_out(self.table.round())
 
-    def _carry_out(self, transaction: Transaction) -> Transaction:
-        if transaction:
+    def _carry_out(self, outcome: Outcome) -> Transaction:
+        for transaction in filter(None, outcome.transactions()):
             self.kernel = apply_transaction(self.kernel, transaction)
         self.part.tables()[1].round()
         for table in self.part.tables():
             table.programmed()
-        return transaction
+        return outcome.transaction
 
     def allows(self) -> int:
         """How many rules of profiles let something pass."""
@@ -104,25 +114,41 @@ def test_without_a_policy_for_a_pod_here_there_is_no_table():
     assert agent.kernel is not None
 
 
-def test_new_chains_are_committed_before_anything_leads_to_them():
-    """Decision 0014: also when several changes are one round."""
+def test_changes_of_several_rounds_are_one_in_stages():
+    """Decision 0014: what is new is there before anything leads to it, what is gone goes when nothing does."""
     agent = Agent()
     agent.list_all(pod("a", "10.0.0.1"), policies=(policy(),))
     agent.begin()
+    other = agent.part.tables()[1]  # it looks first, and hands over what it found
+    for ingress in ([{}], [{"from": [{"podSelector": {}}]}]):
+        agent.objects.take_network_policies(Applied(keep_network_policy(policy(ingress=ingress))))
+        other.round()
+    outcome = agent.table.round()
+    before, rows, after = (set(map(type, each.commands)) for each in outcome.transactions())
+    assert before == {AddSet, AddElements, AddChain, AddRule}
+    assert rows == {ReplaceElements, AddElements}
+    assert after == {DeleteChain, DeleteElements, ReplaceElements}
+    for transaction in outcome.transactions():
+        agent.kernel = apply_transaction(agent.kernel, transaction)
+    assert not agent.round()
+    assert agent.allows() == 1
+
+
+def test_a_pod_that_changes_while_a_change_is_under_way_is_not_taken_for_programmed():
+    agent = Agent()
+    agent.list_all(pod("a", "10.0.0.1"), policies=(policy(),))
+    agent.begin()
+    address = parse_address("10.0.0.1")
     agent.objects.take_network_policies(Applied(keep_network_policy(policy(ingress=[{}]))))
-    assert agent.part.tables()[1].pending  # the other family's table looks first, and hands over what it found
+    agent.table.round()
+    assert not agent.table.holds(address)
+    agent.objects.take_network_policies(Applied(keep_network_policy(policy())))
     agent.part.tables()[1].round()
-    agent.objects.take_network_policies(Applied(keep_network_policy(policy(egress=[{}], policyTypes=["Egress"]))))
-    parts = agent.round().parts()
-    new = [number for number, part in enumerate(parts) if any(isinstance(each, AddChain) for each in part.commands)]
-    leading = [number for number, part in enumerate(parts) if any(map(_leads, part.commands))]
-    assert len(new) == len(leading) == 2
-    assert all(chains < rows for chains, rows in zip(new, leading, strict=True))
-
-
-def _leads(command: Command) -> bool:
-    adds = isinstance(command, AddElements | ReplaceElements)
-    return adds and any(isinstance(each.value, Verdict) for each in command.elements)
+    agent.table.programmed()
+    assert not agent.table.holds(address)
+    agent.table.round()
+    agent.table.programmed()
+    assert agent.table.holds(address)
 
 
 def test_a_policy_that_the_kernel_refuses_goes_on_isolating_and_allows_nothing():

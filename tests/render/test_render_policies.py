@@ -13,18 +13,26 @@ from policy_worlds import (
     addresses,
     change_something,
     draw_cluster,
-    draw_policy,
 )
 
 from fairlead.net import Address, Family, Port, Protocol
 from fairlead.nft.apply import apply_transaction
 from fairlead.nft.evaluate import Ending, Entry, Packet, Passage, Surroundings, evaluate_packet
 from fairlead.nft.tables import TableContents
-from fairlead.nft.transactions import AddChain, AddElements, FlushSet, ReplaceElements
 from fairlead.render.policy_chains import PolicySettings
 from fairlead.render.policy_rows import PolicyRows
+from fairlead.render.policy_stages import Stages
 from fairlead.sim.policies import judge_flow
 from fairlead.sim.policy_matching import Dialled, End
+
+
+def carried_out(table: TableContents | None, stages: Stages) -> TableContents:
+    """The table after all stages."""
+    for each in filter(None, (stages.before, stages.rows, stages.after)):
+        table = apply_transaction(table, each)
+    assert table is not None
+    return table
+
 
 DIALLED = [(protocol, port) for protocol in Protocol for port in PORTS]
 
@@ -99,7 +107,7 @@ def test_transactions_lead_from_each_state_to_what_a_new_table_holds(seed: int, 
     for number in range(5):
         for _ in range(random.randint(1, 3)):
             change_something(random, cluster, machine)
-        table = apply_transaction(table, rows.replace(machine.round()))
+        table = carried_out(table, rows.replace(machine.round()))
         assert table == rows.desired(), f"after change {number}"
         fresh = PolicyRows(family, PolicySettings(), 7)
         fresh.replace(cluster.enforced_by("node-1").round())
@@ -117,7 +125,7 @@ def test_a_change_begins_a_new_generation_and_an_adopted_table_keeps_its_own():
     before = set(table.sets["judged"].rows or ())
     for origin in list(cluster.policies):
         machine.drop_policy(origin)
-    table = apply_transaction(table, rows.replace(machine.round()))
+    table = carried_out(table, rows.replace(machine.round()))
     assert table
     assert before.isdisjoint(table.sets["judged"].rows or ())
     assert table.sets["judged"].rows is not None
@@ -135,21 +143,3 @@ def test_a_table_without_policies_allows_everything(family: Family):
         for destination in addresses(cluster):
             if source.family is destination.family is family and source != destination:
                 assert rendered.passes(source, destination, 6, 80)
-
-
-def test_new_chains_are_committed_first_and_the_new_generation_begins_last() -> None:
-    """Decision 0013: packets under way see chains and rows as of two moments."""
-    random = Random(5)
-    cluster = draw_cluster(random, policies=0)
-    machine = cluster.enforced_by(NODES[0])
-    rows = PolicyRows(Family.IPV4, PolicySettings(), 1)
-    rows.replace(machine.round())
-    for number in range(6):
-        machine.put_policy(draw_policy(random, f"late-{number}"))
-    parts = rows.replace(machine.round()).parts()
-    kinds = [{type(each) for each in part.commands} for part in parts]
-    assert AddChain in kinds[0]
-    assert not any(AddChain in each for each in kinds[1:])
-    assert kinds[-1] == {FlushSet, AddElements, ReplaceElements}
-    verdicts = [each.set.name for each in parts[0].commands if isinstance(each, ReplaceElements)]
-    assert verdicts == []

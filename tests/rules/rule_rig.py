@@ -8,6 +8,7 @@ import json
 import socket
 import struct
 import subprocess
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,8 @@ from rule_hosts import DEADLINE, HOSTS, NODE, SECONDARY, Answer, Conversation, H
 from fairlead.agents.node.objects import ServiceObjects
 from fairlead.agents.node.services import Answerers, ServicePart, ServiceSettings
 from fairlead.agents.node.staleness import stale_flows
-from fairlead.agents.node.tables import Feed, Table
+from fairlead.agents.node.tables import Feed, Outcome, Table
+from fairlead.drivers.graceperiods import wait_for_grace_period
 from fairlead.drivers.kubeapi import Applied, Deleted, Replaced
 from fairlead.drivers.netlink.conntrack import ConntrackSocket
 from fairlead.drivers.netlink.nftables import NftSocket
@@ -25,6 +27,7 @@ from fairlead.drivers.netns import entered
 from fairlead.kube.core import Node
 from fairlead.net import Address, Family, parse_prefix
 from fairlead.nft.tables import TableContents
+from fairlead.nft.transactions import Transaction
 
 Document = dict[str, Any]
 _MOMENT = 0.05
@@ -112,6 +115,8 @@ class Rig:
         self._attend()
 
     def _attend(self) -> None:
+        """One round of all tables, the stages of all beside each other."""
+        courses: list[tuple[Table, Outcome, deque[Transaction]]] = []
         for table in self._tables:
             if not table.synced:
                 continue
@@ -122,8 +127,16 @@ class Rig:
                 outcome = table.round()
             else:
                 continue
-            self.nft.apply(outcome.transaction)
-            table.programmed()
+            courses.append((table, outcome, deque(outcome.transactions())))
+        while courses:
+            for table, outcome, stages in courses:
+                stage = stages.popleft()
+                self.nft.apply(stage)
+                if stage is outcome.transaction:
+                    table.programmed()
+            courses = [each for each in courses if each[2]]
+            if courses:
+                wait_for_grace_period()
 
     def _forget(self, family: Family, answerers: Answerers) -> None:
         stale = stale_flows(answerers, self._conntrack.udp_flows(family))

@@ -25,14 +25,17 @@ from fairlead.agents.node.policy_objects import (
     keep_network_policy,
     keep_pod,
 )
+from fairlead.agents.node.tables import Outcome, Table
 from fairlead.bench.measurement import Measurement, at_most
 from fairlead.drivers.collection import settle_memory
+from fairlead.drivers.graceperiods import wait_for_grace_period
 from fairlead.drivers.kubeapi import Applied, Replaced
 from fairlead.drivers.kubeapi.views import decode_list_kept, decode_view
 from fairlead.drivers.netlink.nftables import NftSocket
 from fairlead.kube.core import Namespace
 from fairlead.kube.networking import NetworkPolicy
 from fairlead.kube.outlines import PodOutline
+from fairlead.nft.transactions import Transaction
 from fairlead.render.policy_chains import PolicySettings
 
 _UNSHARE = ["unshare", "--net"] if geteuid() == 0 else ["unshare", "--map-root-user", "--net"]
@@ -126,22 +129,35 @@ class _Agent:
         self.tables = PolicyPart(self.objects, PolicySettings(), 1).tables()
         self.objects.absent(CLUSTER_POLICIES)
         self.rows = 0
+        self._after: list[Transaction] = []
 
     def begin(self) -> None:
         for table in self.tables:
-            transaction = table.begin(self.nft.list_table(table.family, table.name)).transaction
-            self.rows += sum(len(getattr(command, "elements", ())) for command in transaction.commands)
-            if transaction:
-                self.nft.apply(transaction)
-            table.programmed()
+            outcome = table.begin(self.nft.list_table(table.family, table.name))
+            self.rows += sum(len(getattr(command, "elements", ())) for command in outcome.transaction.commands)
+            self._carry_out(table, outcome)
 
     def round(self) -> None:
         for table in self.tables:
             if table.pending:
-                transaction = table.round().transaction
-                if transaction:
-                    self.nft.apply(transaction)
-                table.programmed()
+                self._carry_out(table, table.round())
+
+    def tidy(self) -> None:
+        """Carry out what is to come after the changes so far; the agent does so while it has nothing else to do."""
+        if self._after:
+            wait_for_grace_period()
+        for transaction in self._after:
+            self.nft.apply(transaction)
+        self._after.clear()
+
+    def _carry_out(self, table: Table, outcome: Outcome) -> None:
+        if outcome.before:
+            self.nft.apply(outcome.before)
+            wait_for_grace_period()
+        self.nft.apply(outcome.transaction)
+        if outcome.after:
+            self._after.append(outcome.after)
+        table.programmed()
 
 
 def _measure(folder: Path, nodes: int, started: float) -> list[Measurement]:
@@ -172,7 +188,8 @@ def _measure(folder: Path, nodes: int, started: float) -> list[Measurement]:
 
 
 def _change(agent: _Agent, number: int, nodes: int) -> float:
-    """The milliseconds from the bytes of an event to the kernel's acknowledgement."""
+    """The milliseconds from the bytes of an event to the kernel's acknowledgement of what brings it into force."""
+    agent.tidy()
     event = json.dumps(_pod(number % 50 * 100, nodes, "admin" if number // 50 % 2 == 0 else "plain")).encode()
     before = time.perf_counter()
     agent.objects.take_pods(Applied(keep_pod(decode_view(PodOutline, event))))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
+from fairlead.agents.node.policy_changes import join_changes
 from fairlead.agents.node.policy_objects import (
     CLUSTER_POLICIES,
     PolicyObjects,
@@ -28,9 +29,10 @@ from fairlead.model.policies import PolicyPod
 from fairlead.model.policy_profiles import PolicyChanges
 from fairlead.net import Address, Family
 from fairlead.nft.tables import TableContents
-from fairlead.nft.transactions import Command, Transaction
+from fairlead.nft.transactions import Transaction
 from fairlead.render.policy_chains import TABLE, PolicySettings
 from fairlead.render.policy_rows import PolicyRows
+from fairlead.render.policy_stages import Stages, one_stage
 
 
 class PolicyTable:
@@ -46,8 +48,9 @@ class PolicyTable:
         self._rows = rows
         self._made = False
         self._recent: set[Origin] = set()
-        self.unprogrammed: set[Address] = set()
-        """The addresses whose latest subject the kernel may not hold yet."""
+        self._suspects: set[Origin] = set()
+        self._handed: set[Address] = set()
+        self._sent: set[Address] = set()
         self.label = f"policies-{rows.family.value.lower()}"
         self.ip_family: Family | None = None
         self.family = rows.table_family
@@ -72,40 +75,30 @@ class PolicyTable:
         """Take changes for the next round, and the policies that may be behind them."""
         self._waiting.append(changes)
         self._recent |= policies
-        self.unprogrammed.update(changes.subjects)
+        self._handed.update(changes.subjects)
+
+    def holds(self, address: Address) -> bool:
+        """Whether the kernel holds the latest subject of an address."""
+        return address not in self._handed and address not in self._sent
 
     def begin(self, listed: TableContents | None) -> Outcome:
-        """The transaction from what the kernel lists to everything wanted; none where there is nothing yet."""
-        changes = self._advance()
-        if listed is None and not self._rows.subjects:
-            self._made = False
-            return self._outcome(changes, self._nothing())
-        self._made = True
-        return self._outcome(changes, self._rows.adopt(listed))
+        """What leads from what the kernel lists to everything wanted; nothing where there is nothing yet."""
+        subjects, _ = self._advance()
+        self._made = listed is not None or bool(self._rows.subjects)
+        stages = self._rows.adopt(listed) if self._made else one_stage(Transaction(self.family, self.name))
+        return self._outcome(subjects, stages)
 
     def round(self) -> Outcome:
-        """The transaction for what changed since the last round."""
+        """What changed since the last round."""
         if not self._made:
-            changes = self._advance()
-            if not self._rows.subjects:
-                return self._outcome(changes, self._nothing())
-            self._made = True
-            return self._outcome(changes, self._rows.build())
-        self._look()
-        waiting, self._waiting = self._waiting, []
-        commands: list[Command] = []
-        commits: list[int] = []
-        for transaction in map(self._rows.replace, waiting):
-            commits += (len(commands) + place for place in transaction.commits)
-            commands += transaction.commands
-            commits.append(len(commands))
-        transaction = Transaction(self.family, self.name, tuple(commands), commits=tuple(commits))
-        return self._outcome(sum(len(changes.subjects) for changes in waiting), transaction)
+            return self.begin(None)
+        subjects, stages = self._advance()
+        return self._outcome(subjects, stages)
 
     def programmed(self) -> None:
-        """Note that the kernel holds everything, and let those go on who wait for it."""
-        self._recent.clear()
-        self.unprogrammed.clear()
+        """Note that the kernel holds everything returned so far, and let those go on who wait for it."""
+        self._suspects.clear()
+        self._sent.clear()
         self._settled()
 
     def policies_of(self, prefix: str) -> tuple[Origin, ...]:
@@ -114,7 +107,7 @@ class PolicyTable:
 
     def suspects(self) -> AbstractSet[Origin]:
         """The policies that changed since the kernel last agreed."""
-        return self._recent & self._objects.policies()
+        return (self._suspects | self._recent) & self._objects.policies()
 
     def objects(self) -> AbstractSet[Origin]:
         """Every policy."""
@@ -132,25 +125,26 @@ class PolicyTable:
         """Let these policies say again what they say."""
         self._objects.admit(objects)
 
-    def _advance(self) -> int:
-        """Bring the rows to now, and return how many subjects changed."""
+    def _advance(self) -> tuple[int, Stages]:
+        """Bring the rows to now, and return how many subjects changed, and what carries that out."""
         self._look()
         waiting, self._waiting = self._waiting, []
-        for changes in waiting:
-            self._rows.replace(changes)
-        return sum(len(changes.subjects) for changes in waiting)
+        self._suspects |= self._recent
+        self._sent |= self._handed
+        self._recent, self._handed = set(), set()
+        changes = join_changes(waiting)
+        return len(changes.subjects), self._rows.replace(changes)
 
-    def _nothing(self) -> Transaction:
-        return Transaction(self.family, self.name)
-
-    def _outcome(self, changes: int, transaction: Transaction) -> Outcome:
+    def _outcome(self, changes: int, stages: Stages) -> Outcome:
         objects, findings = self._objects, tuple[Finding, ...]()
         if objects.findings:
             findings = tuple(finding for each in objects.findings.values() for finding in each)
             objects.findings.clear()
         return Outcome(
-            transaction=transaction,
-            objects=len(self._recent),
+            before=stages.before,
+            transaction=stages.rows,
+            after=stages.after,
+            objects=len(self._suspects),
             changes=changes,
             total=len(self._rows.subjects),
             findings=findings,
@@ -202,7 +196,7 @@ class PolicyPart:
     def _holds(self, addresses: Sequence[Address]) -> bool:
         if not self._objects.synced or self._objects.pending:
             return False
-        return not any(address in table.unprogrammed for table in self._tables for address in addresses)
+        return all(table.holds(address) for table in self._tables for address in addresses)
 
     def _settled(self) -> None:
         """Wake those whose pods are programmed."""

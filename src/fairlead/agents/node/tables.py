@@ -14,8 +14,10 @@ How the agent calls a table, all from one thread:
   somebody wrote into the table, a transaction was refused, `outdated` says so, and once an hour. A table that is right
   gets an empty transaction, so `begin` must not shuffle what is equal.
 - `round()` whenever `pending`: the transaction from what was wanted last to what is wanted now, in time proportional
-  to what changed. What `begin` and `round` return is taken for applied at once.
-- `programmed()` once the kernel acknowledged it (also for an empty one): the place for what must follow the rows.
+  to what changed. What `begin` and `round` return is taken for applied at once. One whose stages are under way is not
+  asked for more until the last of them is done, but may be handed changes.
+- `programmed()` once the kernel acknowledged it (also for an empty one): the place for what must follow the rows. What
+  is to come `after` may still be outstanding.
 - After a refusal: `begin` again. Refused again: `suspects()` are asked for, withheld by `withhold`, and let in by
   halves with `admit` and `round()`, until it is known whom the kernel refuses. A withheld object has no rows, and
   `round()` after `withhold` returns the transaction that removes them. An object that changes is to be let in by the
@@ -59,15 +61,24 @@ class Feed(Struct, Generic[T, K], frozen=True):
 class Outcome(Struct, frozen=True, kw_only=True):
     """What a round asks of the kernel, and what it has to say.
 
-    `objects` is how many were looked at, `changes` how many frontends, pods or the like differ, `total` how many
-    there are. `findings` are all that hold for the objects looked at.
+    `transaction` is what brings the change about; `before` is carried out first and `after` last, with a grace period
+    (`drivers/graceperiods.py`) between one and the next. `objects` is how many were looked at, `changes` how many
+    frontends, pods or the like differ, `total` how many there are. `findings` are all that hold for the objects looked
+    at.
     """
 
     transaction: Transaction
+    before: Transaction | None = None
+    after: Transaction | None = None
     objects: int = 0
     changes: int = 0
     total: int = 0
     findings: tuple[Finding, ...] = ()
+
+    def transactions(self) -> tuple[Transaction, ...]:
+        """All there is to carry out, in order; the one in the middle also when it is empty."""
+        before, after = (() if not each else (each,) for each in (self.before, self.after))
+        return *before, self.transaction, *after
 
 
 class Table(Protocol):

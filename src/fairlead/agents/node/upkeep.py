@@ -1,11 +1,15 @@
 """One table kept as it is wanted: rounds, comparisons, retries, and the search for whom the kernel refuses.
 
-Comes in: a table (`tables.Table`), an nftables socket, the time, and doubts. Goes out: transactions, and to a witness
-what became of them. Whatever the kernel says, it never raises NftError: rows in place stay, and it tries again.
+Comes in: a table (`tables.Table`), an nftables socket, the time, grace periods, and doubts. Goes out: transactions, and
+to a witness what became of them. Whatever the kernel says, it never raises NftError: rows in place stay, and it tries
+again. A change in stages goes on when `attend` is called after a grace period; whatever follows a doubt is carried out
+at once as a whole, and waits for its grace periods.
 """
 
 import errno
 import time
+from collections import deque
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
@@ -13,6 +17,7 @@ from msgspec import Struct
 
 from fairlead.agents.lines import log
 from fairlead.agents.node.tables import Outcome, Table
+from fairlead.drivers.graceperiods import AwaitedGracePeriods, GracePeriods
 from fairlead.drivers.netlink.nftables import NftError
 from fairlead.model import Finding, Origin, Severity
 from fairlead.nft.objects import TableFamily
@@ -74,13 +79,34 @@ class Witness(Protocol):
         ...
 
 
+class _Course:
+    """An outcome on its way into the kernel: the stages that are left, and the times it took."""
+
+    def __init__(self, outcome: Outcome, reason: str, started: float) -> None:
+        self.outcome = outcome
+        self.reason = reason
+        self.left = deque(outcome.transactions())
+        self.begun = False
+        self.grace = 0
+        """The number of the grace period that must pass before the next stage."""
+        self.python = time.perf_counter() - started
+        self.kernel = 0.0
+
+    @property
+    def work(self) -> Work:
+        """What it was."""
+        return Work(outcome=self.outcome, reason=self.reason, python=self.python, kernel=self.kernel)
+
+
 class Upkeep:
     """The life of one table in the kernel."""
 
-    def __init__(self, table: Table, nft: NftTables, witness: Witness) -> None:
+    def __init__(self, table: Table, nft: NftTables, witness: Witness, graces: GracePeriods | None = None) -> None:
         self.table = table
         self._nft = nft
         self._witness = witness
+        self._graces = graces or AwaitedGracePeriods()
+        self._course: _Course | None = None
         self._doubt = "start"
         self._not_before = 0.0
         self._compare_at = 0.0
@@ -98,8 +124,8 @@ class Upkeep:
         self._doubt = self._doubt or reason
 
     def next_time(self) -> float | None:
-        """When `attend` wants to be called although nothing was heard; None for never."""
-        if not self.table.synced:
+        """When `attend` wants to be called although nothing was heard, not even of a grace period; None for never."""
+        if not self.table.synced or self._course is not None:
             return None
         if self._doubt or self.table.pending:
             return self._not_before
@@ -109,7 +135,11 @@ class Upkeep:
     def attend(self, now: float) -> None:
         """Do what is to be done now. Returns quickly when that is nothing."""
         table = self.table
-        if not table.synced or now < self._not_before:
+        if not table.synced:
+            return
+        if self._course is not None:
+            self._try(now, self._advance)
+        if self._course is not None or now < self._not_before:
             return
         if table.outdated:
             self.doubt("outdated")
@@ -118,14 +148,18 @@ class Upkeep:
         if self._doubt:
             self._settle(now)
         elif table.pending:
-            try:
-                self._step()
-            except NftError as error:
-                self._complain(error)
-                self._doubt = "refused"
-                self._settle(now)
+            self._try(now, self._step)
         elif self._left_out and now >= self._try_left_out_at:
             self._try_left_out(now)
+
+    def _try(self, now: float, do: Callable[[], None]) -> None:
+        """Go on with changes, and when the kernel refuses them compare everything."""
+        try:
+            do()
+        except NftError as error:
+            self._complain(error)
+            self._doubt = "refused"
+            self._settle(now)
 
     def _settle(self, now: float) -> None:
         """Bring the whole table to what is wanted, without those whom the kernel refuses."""
@@ -158,20 +192,46 @@ class Upkeep:
         listed = self._nft.list_table(self.table.family, self.table.name)
         if reason == "hourly" and listed is not None and _too_large(listed):
             return time.perf_counter() - started  # to make a million rows anew each hour would be no repair
-        outcome = self.table.begin(listed)
-        self._apply(outcome, started, reason)
+        self._course = _Course(self.table.begin(listed), reason, started)
+        self._finish()
         return time.perf_counter() - started
 
     def _step(self) -> None:
+        """Begin to carry out what changed."""
         started = time.perf_counter()
-        self._apply(self.table.round(), started, "")
+        self._course = _Course(self.table.round(), "", started)
+        self._advance()
 
-    def _apply(self, outcome: Outcome, started: float, reason: str) -> None:
-        rendered = time.perf_counter()
-        if outcome.transaction:
-            self._nft.apply(outcome.transaction)
-        done = time.perf_counter()
-        work = Work(outcome=outcome, reason=reason, python=rendered - started, kernel=done - rendered)
+    def _finish(self) -> None:
+        """Carry out a course to its end, and wait for its grace periods. Raises NftError."""
+        while (course := self._course) is not None:
+            self._carry_out(course)
+            if course.left:
+                self._graces.wait()
+
+    def _advance(self) -> None:
+        """Carry out those stages of a course whose time has come. Raises NftError."""
+        while (course := self._course) is not None and self._graces.passed(course.grace):
+            self._carry_out(course)
+            if course.left:
+                course.grace = self._graces.begin()
+
+    def _carry_out(self, course: _Course) -> None:
+        """Carry out the next stage. Raises NftError, and gives the course up."""
+        transaction = course.left.popleft()
+        self._course = None
+        before = time.perf_counter()
+        if transaction:
+            self._nft.apply(transaction)
+        course.kernel += time.perf_counter() - before
+        course.begun = True
+        if course.left:
+            self._course = course
+        if transaction is course.outcome.transaction:
+            self._programmed(course.work)
+
+    def _programmed(self, work: Work) -> None:
+        outcome = work.outcome
         self._witness.programmed(self.table, work)
         self.table.programmed()
         if outcome.findings:
@@ -222,11 +282,14 @@ class Upkeep:
     def _admit(self, objects: list[Origin]) -> NftError | None:
         """Let objects in; when the kernel refuses them they are out as before, and the error is returned."""
         self.table.admit(frozenset(objects))
+        course = self._course = _Course(self.table.round(), "", time.perf_counter())
         try:
-            self._step()
+            self._finish()
         except NftError as error:
             self.table.withhold(frozenset(objects))
             self.table.round()  # the kernel holds nothing of them: what this returns is what it never took
+            if course.begun:
+                self.doubt("refused")  # but for what nothing leads to
             return error
         return None
 
