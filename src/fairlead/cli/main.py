@@ -27,6 +27,8 @@ VERBS = {
     "agent": "agent",
 }
 """Each verb, and the name of its module and of the function in it."""
+AGENTS = {"loadbalancer": "agent_loadbalancer"}
+"""The agents that have options of their own: those of `fairlead agent NAME`."""
 
 
 def command_line(words: Sequence[str]) -> typer.Typer:
@@ -42,7 +44,7 @@ def command_line(words: Sequence[str]) -> typer.Typer:
     app.callback()(_nothing_more)
     wanted = words[:1] if words and words[0] in VERBS else tuple(VERBS)
     for verb in wanted:
-        name = VERBS[verb]
+        name = AGENTS.get("".join(words[1:2]), VERBS[verb]) if verb == "agent" else VERBS[verb]
         app.command(verb)(getattr(import_module(f"fairlead.cli.{name}"), name))
     return app
 

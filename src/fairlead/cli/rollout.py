@@ -172,11 +172,13 @@ def describe_service(service: Service, nodes: Iterable[Node]) -> ServiceLine:
     """A service's addresses and, port by port, what a person would type to reach it."""
     spec, meta = service.spec, service.metadata
     kind = spec.type or "ClusterIP"
+    outside = tuple(each.ip for each in service.status.load_balancer.ingress if each.ip)
     cluster_ips = tuple(ip for ip in (spec.cluster_ips or ((spec.cluster_ip,) if spec.cluster_ip else ())) if ip)
     reach: list[str] = []
     node_addresses = [line.address for line in sorted((_node_line(n) for n in nodes), key=lambda line: line.name)]
     for port in spec.ports:
         protocol = (port.protocol or "TCP").lower()
+        reach += [f"from client: {_host(address)}:{port.port}/{protocol}" for address in outside]
         if port.node_port and node_addresses:
             reach.append(f"from client: {node_addresses[0]}:{port.node_port}/{protocol} (any node)")
         elif kind != "ExternalName":
@@ -184,6 +186,10 @@ def describe_service(service: Service, nodes: Iterable[Node]) -> ServiceLine:
     if kind == "ExternalName":
         return ServiceLine(meta.namespace, meta.name, kind, (spec.external_name or "",), tuple(reach))
     return ServiceLine(meta.namespace, meta.name, kind, cluster_ips, tuple(reach))
+
+
+def _host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
 
 
 def summary_text(rollout: Rollout) -> str:

@@ -24,6 +24,9 @@ class ClusterLine(Struct, frozen=True):
 def status(
     name: NameOption = DEFAULT_NAME,
     everything: Annotated[bool, typer.Option("--all", help="A line for every cluster of this user.")] = False,
+    load_balancers: Annotated[
+        bool, typer.Option("--load-balancers", help="Addresses of load balancers: who announces them, what is wrong.")
+    ] = False,
     output: Annotated[Output, typer.Option("-o", "--output", help="Text or JSON.")] = Output.TEXT,
 ) -> None:
     """Show a cluster's nodes and services and how to reach them. Exit 1 when it is not up."""
@@ -38,6 +41,15 @@ def status(
         else:
             print(f"cluster {name} is not up; start it with `fairlead up`")
         raise typer.Exit(EXIT_NO)
+    if load_balancers:
+        from fairlead.cli.loadbalancers import load_balancers_text, look_at_load_balancers
+
+        found = asyncio.run(look_at_load_balancers(home))
+        if output is Output.JSON:
+            answer_json(found)
+        else:
+            print(load_balancers_text(found))
+        return
     from fairlead.cli.rollout import bring_up, summary_text
 
     rollout = asyncio.run(

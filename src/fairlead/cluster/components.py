@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from fairlead.agents.node import HEALTH_PORT, METRICS_PORT, Binding, NodeAgentConfig
 from fairlead.agents.node import main as run_node_agent
+from fairlead.agents.node.returning import ReturnHost
 from fairlead.cluster.apiserver import http
 from fairlead.cluster.apiserver.access.bootstrap import LOAD_BALANCER
 from fairlead.cluster.apiserver.bootstrap import create_first_objects
@@ -111,7 +112,7 @@ def components_of(plan: LaunchPlan, listener: socket.socket) -> list[Component]:
         ),
         component("kubelet", lambda: run_kubelet(kubelet)),
         *(
-            component(f"agent-{node.name}", _agent(node, spec, agents_config, home.sockets))
+            component(f"agent-{node.name}", _agent(node, topology, agents_config, home.sockets))
             for node in topology.nodes.values()
         ),
         component("loadbalancer", _load_balancer(topology, balancer_config), wanted=balancer_wanted),
@@ -119,16 +120,18 @@ def components_of(plan: LaunchPlan, listener: socket.socket) -> list[Component]:
 
 
 def _agent(
-    node: NodeNetwork, spec: TopologySpec, kubeconfig: Path, sockets: Path
+    node: NodeNetwork, topology: Topology, kubeconfig: Path, sockets: Path
 ) -> Callable[[], Coroutine[Any, Any, None]]:
+    lb = topology.lb
     config = NodeAgentConfig(
         node=node.name,
         kubeconfig=kubeconfig,
         pod_prefixes=node.pod_prefixes,
-        service_prefixes=spec.service_prefixes,
+        service_prefixes=topology.spec.service_prefixes,
         healthz=Binding("", HEALTH_PORT),
         metrics=Binding("127.0.0.1", METRICS_PORT),
         policy_gate=gate_of(sockets, node.name),
+        return_through=tuple(ReturnHost(each, topology.hardware_of(lb.address)) for each in lb.addresses),
     )
 
     async def run() -> None:

@@ -224,6 +224,10 @@ class Topology:
         """The machine of the external load balancer."""
         return self._hosts["lb"]
 
+    def hardware_of(self, address: Address) -> bytes:
+        """The hardware address of the host with this first address."""
+        return _mac(address)
+
     def place(self, text: str) -> int | None:
         """The namespace of `client`, `lb` or `node/NAME`; None for any other text."""
         if text in self._hosts:

@@ -14,6 +14,7 @@ from fairlead.nft.verdicts import Verdict
 class Header(IntEnum):
     """The header a payload offset counts from (`enum nft_payload_bases`)."""
 
+    LINK = 0
     NETWORK = 1
     TRANSPORT = 2
 
@@ -43,6 +44,7 @@ class CtKey(IntEnum):
     PROTOCOL = 10
     PROTO_SRC = 11
     PROTO_DST = 12
+    LABELS = 13
     SRC_IP = 19
     DST_IP = 20
     SRC_IP6 = 21

@@ -41,6 +41,7 @@ class ChainType(Enum):
 
     FILTER = "filter"
     NAT = "nat"
+    ROUTE = "route"
 
 
 class Policy(IntEnum):
@@ -53,6 +54,7 @@ class Policy(IntEnum):
 class Priority(IntEnum):
     """The named priorities at which base chains run within a hook, lowest first."""
 
+    MANGLE = -150
     DSTNAT = -100
     FILTER = 0
     SRCNAT = 100

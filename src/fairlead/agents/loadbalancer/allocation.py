@@ -136,7 +136,7 @@ class Allocation:
         ranges = tuple(map(parse_range, self._settings.default_addresses))
         if not ranges:
             return ()
-        return (Pool(name=DEFAULT_POOL, ranges=ranges, avoid_buggy=True, origin=Origin("", "", DEFAULT_POOL)),)
+        return (Pool(name=DEFAULT_POOL, ranges=ranges, origin=Origin("", "", DEFAULT_POOL)),)
 
     def _say(self, remark: Remark) -> None:
         key = remark.service

@@ -8,10 +8,13 @@ from fairlead.drivers.netlink.nftables import open_nft_socket
 from fairlead.nft.objects import TableFamily
 from fairlead.nft.transactions import AddTable, DeleteTable, Transaction
 from fairlead.render.policy_chains import TABLE as POLICY_TABLE
+from fairlead.render.return_path import TABLE as RETURN_TABLE
 from fairlead.render.service_layout import TABLE
 
 OURS = tuple(
-    (family, name) for name in (TABLE, POLICY_TABLE) for family in (TableFamily.IP, TableFamily.IP6, TableFamily.INET)
+    (family, name)
+    for name in (TABLE, POLICY_TABLE, RETURN_TABLE)
+    for family in (TableFamily.IP, TableFamily.IP6, TableFamily.INET)
 )
 """Every table an agent may have made."""
 

@@ -5,6 +5,7 @@ stay when it ends; when it starts it lists them once and applies only the differ
 """
 
 import asyncio
+import secrets
 import signal
 import time
 from collections.abc import AsyncIterable, Callable, Sequence
@@ -26,12 +27,14 @@ from fairlead.agents.node.policies import PolicyPart
 from fairlead.agents.node.policy_denials import PolicyDenials
 from fairlead.agents.node.policy_gate import serve_gate
 from fairlead.agents.node.policy_objects import PolicyObjects
+from fairlead.agents.node.returning import ReturnHost, ReturnPath
 from fairlead.agents.node.services import ServicePart, ServiceSettings
 from fairlead.agents.node.tables import Feed, Part
 from fairlead.agents.node.upkeep import Upkeep
 from fairlead.agents.pages import Binding, keep_serving
 from fairlead.drivers.collection import collection_paused, settle_memory
 from fairlead.drivers.errors import FairleadError
+from fairlead.drivers.graceperiods import GracePeriodsBeside
 from fairlead.drivers.kubeapi import ApiError, Change, HttpTransport, KubeClient
 from fairlead.drivers.netlink.addresses import local_addresses
 from fairlead.drivers.netlink.monitor import RulesetMonitor
@@ -67,6 +70,8 @@ class NodeAgentConfig(Struct, frozen=True, kw_only=True):
     """The socket at which who starts pods waits until they are isolated."""
     host_settings: bool = True
     """Whether to make the kernel settings that kube-proxy makes."""
+    return_through: tuple[ReturnHost, ...] = ()
+    """Hosts of external load balancers: what answers their clients goes back through them."""
 
 
 async def main(config: NodeAgentConfig) -> None:
@@ -109,15 +114,18 @@ class NodeAgent:
         self._parts: Sequence[Part] = (ServicePart(objects, settings, FlowCleaning(self._account.counts).forget),)
         self._policies: PolicyPart | None = None
         if config.policies is not None:
-            first = int(time.time())  # no table in this kernel was ever at this generation
+            first = secrets.randbits(32)  # most likely no connection here was ever judged by this generation
             self._policies = PolicyPart(PolicyObjects(config.node), config.policies, first)
             self._parts = (*self._parts, self._policies)
             self._denials = PolicyDenials(self._policies.policies_of, time.monotonic, self._account.counts.denied)
         self._tables = tuple(table for part in self._parts for table in part.tables())
-        self._upkeeps = [Upkeep(table, nft, self._account) for table in self._tables]
+        graces = GracePeriodsBeside(self._news.set)
+        self._upkeeps = [Upkeep(table, nft, self._account, graces) for table in self._tables]
+        self._return_path = ReturnPath(config.return_through, nft)
 
     async def run(self) -> None:
         """Follow and program for ever."""
+        self._return_path.apply()
         async with asyncio.TaskGroup() as tasks:
             for feed, takers in _shared([feed for part in self._parts for feed in part.feeds()]):
                 changes = self._client.reflect_kept(
@@ -189,6 +197,8 @@ class NodeAgent:
     def _heard(self, monitor: RulesetMonitor) -> None:
         """Doubt the tables that somebody else wrote into; after a loss, all."""
         touched = monitor.read()
+        if touched.lost or any(name == self._return_path.table for _, name in touched.tables):
+            self._return_path.apply()
         for upkeep in self._upkeeps:
             if upkeep.table.synced and (touched.lost or (upkeep.table.family, upkeep.table.name) in touched.tables):
                 upkeep.doubt("touched")

@@ -28,10 +28,11 @@ _IFLA_NET_NS_FD, _IFLA_NUM_TX_QUEUES, _IFLA_NUM_RX_QUEUES = 28, 31, 32
 _INFO_KIND, _INFO_DATA, _VETH_PEER, _BR_MCAST_SNOOPING = 1, 2, 1, 23
 _INET6_ADDR_GEN_MODE, _ADDR_GEN_NONE = 8, 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_F_NODAD = 1, 2, 0x2
-_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC = 1, 4, 5, 7
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 5, 7, 15
 _TABLE_MAIN, _PROTO_STATIC, _SCOPE_LINK, _SCOPE_UNIVERSE, _ONLINK = 254, 4, 253, 0, 4
 _TABLE_LOCAL, _SCOPE_HOST = 255, 254
 _UNICAST, _LOCAL, _UNREACHABLE = 1, 2, 7
+_NEWRULE, _TO_TABLE, _FRA_FWMARK, _FRA_TABLE, _FRA_FWMASK = 32, 1, 10, 15, 16
 _NDA_DST, _NDA_LLADDR, _NUD_PERMANENT = 1, 2, 0x80
 _SOL_NETLINK, _CAP_ACK, _EXT_ACK = 270, 10, 11
 _ERROR, _DONE = 2, 3
@@ -42,6 +43,7 @@ _HEADER = struct.Struct("=IHHII")
 _LINK = struct.Struct("=BxHiII")
 _ADDR = struct.Struct("=BBBBI")
 _ROUTE = struct.Struct("=BBBBBBBBI")
+_RULE = struct.Struct("=BBBBBxxBI")
 _NEIGH = struct.Struct("=BxxxiHBB")
 _ATTR = struct.Struct("=HH")
 
@@ -84,6 +86,9 @@ class LinkError(FairleadError):
 
 def _attr(kind: int, value: bytes) -> bytes:
     return _ATTR.pack(4 + len(value), kind) + value + b"\0" * (-len(value) % 4)
+
+
+_NUMBER_OF = {Family.IPV4: int(socket.AF_INET), Family.IPV6: int(socket.AF_INET6)}
 
 
 def _number(kind: int, value: int) -> bytes:
@@ -152,20 +157,32 @@ def add_address(index: int, address: Address, length: int) -> Request:
 
 
 def add_route(
-    destination: Prefix, *, interface: int, via: Address | None = None, source: Address | None = None
+    destination: Prefix,
+    *,
+    interface: int | None = None,
+    via: Address | None = None,
+    source: Address | None = None,
+    table: int = _TABLE_MAIN,
 ) -> Request:
     """Route `destination` out of `interface`: through `via`, taken to be on the link, or straight to the host.
 
-    Local programs send from `source`, where it is given. A route that is there already is replaced.
+    Without an interface, `via` must be on the link of a route there is. Local programs send from `source`, where it is
+    given. A route that is there already is replaced.
     """
     scope = _SCOPE_LINK if via is None else _SCOPE_UNIVERSE
-    flags = 0 if via is None else _ONLINK
-    body = _route(destination, scope, _UNICAST, flags) + _number(_RTA_OIF, interface)
+    flags = 0 if via is None or interface is None else _ONLINK
+    body = _route(destination, scope, _UNICAST, flags, table)
+    body += b"" if interface is None else _number(_RTA_OIF, interface)
     if via is not None:
         body += _attr(_RTA_GATEWAY, via.packed)
     if source is not None:
         body += _attr(_RTA_PREFSRC, source.packed)
-    return Request(f"route {destination} over interface {interface}", _NEWROUTE, _CREATE | _REPLACE, body)
+    return Request(
+        f"route {destination} over interface {interface}" if interface else f"route {destination} by {via}",
+        _NEWROUTE,
+        _CREATE | _REPLACE,
+        body,
+    )
 
 
 def add_unreachable(destination: Prefix) -> Request:
@@ -193,8 +210,17 @@ def remove_local(destination: Prefix) -> Request:
 
 def _route(destination: Prefix, scope: int, kind: int, flags: int, table: int = _TABLE_MAIN) -> bytes:
     family = _family(destination.address)
-    body = _ROUTE.pack(family, destination.length, 0, 0, table, _PROTO_STATIC, scope, kind, flags)
+    small = table if table <= _TABLE_LOCAL else 0
+    body = _ROUTE.pack(family, destination.length, 0, 0, small, _PROTO_STATIC, scope, kind, flags)
+    body += b"" if small else _number(_RTA_TABLE, table)
     return body + (_attr(_RTA_DST, destination.address.packed) if destination.length else b"")
+
+
+def add_rule(family: Family, *, mark: int, table: int) -> Request:
+    """Have packets with all bits of `mark` routed by `table`. Raises EEXIST where the rule is there already."""
+    body = _RULE.pack(_NUMBER_OF[family], 0, 0, 0, 0, _TO_TABLE, 0)
+    body += _number(_FRA_FWMARK, mark) + _number(_FRA_FWMASK, mark) + _number(_FRA_TABLE, table)
+    return Request(f"route packets marked {mark:#x} by table {table}", _NEWRULE, _CREATE | _EXCL, body)
 
 
 def add_neighbour(index: int, address: Address, mac: bytes) -> Request:

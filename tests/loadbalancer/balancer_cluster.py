@@ -1,0 +1,164 @@
+"""An embedded cluster with load balancers, driven from outside as a user does."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+REPOSITORY = Path(__file__).parents[2]
+TRAFFIC = REPOSITORY / "tests/load/load_traffic.py"
+CLIENT = Path(__file__).parent / "balancer_client.py"
+REQUEST = "GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n"
+
+T = TypeVar("T")
+Document = dict[str, Any]
+
+
+class Load:
+    """What a load held at its start, and what it told at its end."""
+
+    held: dict[int, str]
+    told: Document
+
+
+class Cluster:
+    """A cluster of three nodes with a home of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of commands."""
+        path = os.pathsep.join([str(REPOSITORY / "src"), *filter(None, [os.environ.get("PYTHONPATH")])])
+        kubeconfig = str(self.home / "fairlead" / "kubeconfig")
+        return {**os.environ, "FAIRLEAD_HOME": str(self.home), "PYTHONPATH": path, "KUBECONFIG": kubeconfig}
+
+    def run(self, *words: str, stdin: str = "", check: bool = True) -> str:
+        """Run `fairlead` with these words."""
+        return self.command([sys.executable, "-m", "fairlead", *words], stdin, check=check)
+
+    def kubectl(self, *words: str, stdin: str = "", check: bool = True) -> str:
+        """Run `kubectl` with these words."""
+        return self.command(["kubectl", *words], stdin, check=check)
+
+    def command(self, argv: list[str], stdin: str = "", *, check: bool = True) -> str:
+        """Run a program and return what it prints; where it fails, also what it complains of."""
+        done = subprocess.run(
+            argv, env=self.environment, input=stdin, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert not check or done.returncode == 0, f"{argv}: {done.stdout}\n{done.stderr}"
+        return done.stdout if check else done.stdout + done.stderr
+
+    def at(self, place: str, *words: str, check: bool = True) -> str:
+        """Run a program at a place of the cluster."""
+        return self.run("exec", "--from", place, "--", *words, check=check)
+
+    def apply(self, *documents: Document) -> None:
+        """Have these objects in the cluster."""
+        self.kubectl("apply", "-f", "-", stdin="\n---\n".join(map(json.dumps, documents)))
+
+    def get(self, *words: str) -> Document:
+        """An object, or a list of them."""
+        return json.loads(self.kubectl("get", *words, "-o", "json"))
+
+    def addresses(self, service: str) -> list[str]:
+        """The addresses a Service has been given."""
+        ingress = self.get("service", service)["status"]["loadBalancer"].get("ingress", [])
+        return [each["ip"] for each in ingress]
+
+    def address(self, service: str) -> str:
+        """The first address a Service is given, waiting for it."""
+        return eventually(lambda: self.addresses(service), f"an address for {service}")[0]
+
+    def dial(self, address: str, port: int = 80, count: int = 1, kind: str = "tcp") -> Document:
+        """Dial from the client, and return who answered."""
+        return json.loads(self.at("client", sys.executable, str(CLIENT), kind, address, str(port), str(count)))
+
+    def events(self, name: str) -> list[tuple[str, str]]:
+        """Reasons and messages of what was said about an object."""
+        found = self.get("events", "--field-selector", f"involvedObject.name={name}")["items"]
+        return [(each["reason"], each["message"]) for each in found]
+
+    def backends(self, address: str, port: int, protocol: str = "tcp") -> set[str]:
+        """The nodes that the load-balancer host's rows lead to."""
+        listed = self.at("lb", "nft", "list", "map", "ip", "fairlead", "backends")
+        key = f"{address} . {protocol} . {port} . "
+        rows = [row.strip() for row in listed.replace("elements = {", "").split(",")]
+        return {row.split(" : ")[1].split(" . ")[0] for row in rows if row.startswith(key)}
+
+    @asynccontextmanager
+    async def load(self, *targets: str, rate: int = 200, hold: int = 50) -> AsyncGenerator[Load]:
+        """So many new connections a second and held ones, from the client, for the body."""
+        order = {"targets": targets, "request": REQUEST, "answer": "HTTP/1.1 200", "rate": rate, "hold": hold}
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "fairlead", "exec", "--from", "client", "--"),
+            *(sys.executable, str(TRAFFIC), json.dumps(order)),
+            env=self.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        load = Load()
+        try:
+            line = await asyncio.wait_for(process.stdout.readline(), 20)
+            load.held = {int(port): target for port, target in json.loads(line)["held"].items()}
+            yield load
+            assert process.stdin is not None
+            process.stdin.close()
+            out, _ = await asyncio.wait_for(process.communicate(), 30)
+            load.told = json.loads(out)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+
+def eventually(look: Callable[[], T], what: str, seconds: float = 20.0) -> T:
+    """Look until there is something, and return it; fail with `what` when there never is."""
+    started = time.monotonic()
+    while not (found := look()):
+        assert time.monotonic() < started + seconds, f"waited {seconds:.0f} s in vain for {what}"
+        time.sleep(0.05)
+    return found
+
+
+def deployment(name: str, replicas: int, nodes: tuple[str, ...] = ()) -> Document:
+    """Pods that answer over TCP at 8080 and over UDP at 8081, on these nodes only."""
+    ports = [{"name": "tcp", "containerPort": 8080}, {"name": "udp", "containerPort": 8081, "protocol": "UDP"}]
+    expression = {"key": "kubernetes.io/hostname", "operator": "In", "values": list(nodes)}
+    required = {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
+    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
+    spec: Document = {"containers": [{"name": "web", "image": "example/web:1", "ports": ports}]}
+    if nodes:
+        spec["affinity"] = affinity
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": {"app": name}}, "spec": spec},
+        },
+    }
+
+
+def service(name: str, app: str = "web", annotations: dict[str, str] | None = None, **spec: object) -> Document:
+    """A Service of type LoadBalancer: port 80 over TCP, and port 81 over UDP."""
+    ports = [
+        {"name": "tcp", "port": 80, "targetPort": 8080},
+        {"name": "udp", "port": 81, "targetPort": 8081, "protocol": "UDP"},
+    ]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "annotations": annotations or {}},
+        "spec": {"type": "LoadBalancer", "selector": {"app": app}, "ports": ports, **spec},
+    }
