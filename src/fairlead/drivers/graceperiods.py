@@ -15,7 +15,8 @@ from typing import Protocol
 _NUMBERS = {"x86_64": 324, "aarch64": 283, "riscv64": 283, "ppc64le": 365, "s390x": 356}
 """The system call's number (`arch/*/entry/syscalls/*.tbl`); the newer architectures share one table."""
 _GLOBAL = 1
-_LONG = 0.2  # seconds; a packet's way takes microseconds
+LONG_SECONDS = 0.2
+"""What takes the place of a grace period where the kernel knows none; a packet's way takes microseconds."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -39,7 +40,7 @@ def wait_for_grace_period() -> None:
     """Return when every packet that is under way now has come to its end."""
     number = _NUMBERS.get(os.uname().machine)
     if number is None or _libc.syscall(ctypes.c_long(number), ctypes.c_int(_GLOBAL), ctypes.c_uint(0)) != 0:
-        time.sleep(_LONG)
+        time.sleep(LONG_SECONDS)
 
 
 class AwaitedGracePeriods:
