@@ -48,13 +48,47 @@ def a_policy(namespace: str, name: str, pod_selector: Document, **spec: Any) -> 
     return {"kind": "NetworkPolicy", "metadata": metadata, "spec": {"podSelector": pod_selector, **spec}}
 
 
-def some_policies(seed: int, *, tiers: bool = False) -> list[Document]:
-    """Up to five NetworkPolicies and, if asked, up to three ClusterNetworkPolicies."""
+def second_address(address: str) -> str:
+    """The IPv6 address of the pod with an IPv4 address."""
+    _, _, space, number = address.split(".")
+    return f"fd00:10:244:{space}::{int(number):x}"
+
+
+def second_block(cidr: str) -> str:
+    """The block of IPv6 addresses that has the same pods, or others outside, as one of those made here."""
+    address, length = cidr.split("/")
+    net, _, space, number = address.split(".")
+    if length == "0":
+        return "::/0"
+    if net != "10":
+        return f"2001:db8:{net}::/48"
+    if length == "16":
+        return "fd00:10:244::/48"
+    return f"fd00:10:244:{space}::{int(number):x}/{96 + int(length)}"
+
+
+def some_policies(seed: int, *, tiers: bool = False, dual: bool = False) -> list[Document]:
+    """Up to five NetworkPolicies and, if asked, up to three ClusterNetworkPolicies; `dual` has blocks of IPv6 too."""
     chance = random.Random(seed)
     made = [_policy(chance, number) for number in range(chance.randint(1, 5))]
     if tiers:
         made += [_cluster_policy(chance, number) for number in range(chance.randint(1, 3))]
-    return made
+    return [_in_both_families(chance, each) for each in made] if dual else made
+
+
+def _in_both_families(chance: random.Random, part: Any) -> Any:
+    """Move about half of the blocks of a document to IPv6."""
+    match part:
+        case {"cidr": str(cidr)} if chance.random() < 0.5:
+            return {"cidr": second_block(cidr), "except": [second_block(each) for each in part.get("except") or ()]}
+        case {"networks": [*networks]}:
+            return {"networks": [second_block(each) if chance.random() < 0.5 else each for each in networks]}
+        case dict():
+            return {key: _in_both_families(chance, value) for key, value in part.items()}
+        case list():
+            return [_in_both_families(chance, each) for each in part]
+        case _:
+            return part
 
 
 def _selector(chance: random.Random, key: str, values: Sequence[str]) -> Document:

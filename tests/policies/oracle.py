@@ -29,9 +29,15 @@ class Oracle:
         """Whether a new connection passes; an end is a pod, or an address outside the cluster."""
         if isinstance(source, dict) and source is target:
             return True
-        return (isinstance(source, str) or self._side_allows("egress", source, target, target, protocol, port)) and (
-            isinstance(target, str) or self._side_allows("ingress", target, source, target, protocol, port)
-        )
+        return self.lets_out(source, target, protocol, port) and self.lets_in(source, target, protocol, port)
+
+    def lets_out(self, source: Document | str, target: Document | str, protocol: str, port: int) -> bool:
+        """Whether the source's own policies let it go; nobody judges for an address outside."""
+        return isinstance(source, str) or self._side_allows("egress", source, target, target, protocol, port)
+
+    def lets_in(self, source: Document | str, target: Document | str, protocol: str, port: int) -> bool:
+        """Whether the target's own policies let the source in."""
+        return isinstance(target, str) or self._side_allows("ingress", target, source, target, protocol, port)
 
     def _side_allows(
         self, way: str, pod: Document, other: Document | str, target: Document | str, protocol: str, port: int
