@@ -180,9 +180,15 @@ class Routes:
 
     def build(self) -> Built:
         """Compile what was touched since last time, and return the whole."""
+        hosts = set(self._by_host)
         for key in self._dirty:
             self._compile(key)
         self._dirty.clear()
+        self._by_host = {host: keys for host, keys in self._by_host.items() if keys}
+        if hosts != self._by_host.keys():  # a name that is taken, or free again, decides about other hosts' names
+            for draft in self._drafts.values():
+                if draft.shape.aliases or draft.shape.www:
+                    self._dirty_hosts |= draft.hosts
         for host in self._dirty_hosts:
             self._merge(host)
         self._dirty_hosts.clear()
@@ -206,7 +212,7 @@ class Routes:
                 names |= dict.fromkeys((host, *others), merged.certificate)
         default = self._options.default_certificate
         wanted_default = None if default is None else CertificateId(*default)
-        used = set(names.values()) | ({wanted_default} if wanted_default is not None else set())
+        used: set[CertificateId] = {*names.values(), *(() if wanted_default is None else (wanted_default,))}
         certificates = {each: pair for each in used if isinstance(pair := self._certificate(each), Certificate)}
         upstream_tls = {
             location.proxy.tls.certificate
@@ -243,7 +249,7 @@ class Routes:
             accepted=frozenset(self._drafts),
             wanted_secrets=frozenset(key for kind, key in wanted if kind == "Secret")
             | frozenset(key for keys in self._host_certificates.values() for key in keys)
-            | ({default} if default is not None else frozenset()),
+            | frozenset(() if default is None else (default,)),
             wanted_config_maps=frozenset(key for kind, key in wanted if kind == "ConfigMap")
             | frozenset(key for key in settings_maps if key is not None),
         )
@@ -291,7 +297,6 @@ class Routes:
         self._merged.pop(host, None)
         self._host_certificates.pop(host, None)
         if not keys:
-            self._by_host.pop(host, None)
             return
         drafts = in_order(self._drafts[key] for key in keys)
         asked: set[Key] = set()
@@ -365,9 +370,8 @@ class Routes:
         for key, upstream in sorted(upstreams.items(), key=lambda each: each[0]):
             problem = self._endpoints[key][1]
             if problem and upstream.origin.kind == "Ingress":
-                yield Finding(
-                    Severity.ERROR, upstream.origin, f"{problem}; requests get 503", "correct the name or port"
-                )
+                message = f"{problem}; requests get 503"
+                yield Finding(Severity.ERROR, upstream.origin, message, "correct the name or port")
 
     def _streams(self) -> tuple[tuple[StreamListener, ...], tuple[Finding, ...]]:
         listeners: list[StreamListener] = []
