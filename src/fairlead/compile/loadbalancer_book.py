@@ -177,7 +177,7 @@ class AddressBook:
     def _settle(self, key: ServiceKey, entry: _Entry, grants: list[Grant], remarks: list[Remark]) -> None:
         wish, before = entry.wish, entry.addresses
         self._release(key, entry, for_good=False)
-        kept = tuple(each for each in before if self._conflict(wish, each) is None)
+        kept = tuple(each for each in before if each.family in wish.families and self._conflict(wish, each) is None)
         wanted = [each for each in kept if self._suits(wish, each)]
         missing = [family for family in wish.families if all(each.family is not family for each in wanted)]
         reason, found = "", tuple(wanted)
@@ -229,8 +229,8 @@ class AddressBook:
         if address.family not in wish.families:
             return False
         named = [each for each in wish.addresses if each.family is address.family]
-        if named:
-            return address in named
+        if named and address not in named:
+            return False
         pool = self.pool_of(address)
         return not wish.pool or pool is None or pool.name == wish.pool
 

@@ -13,7 +13,7 @@ from fairlead.agents.events import Notice, format_time
 from fairlead.agents.lines import log
 from fairlead.agents.loadbalancer.following import World
 from fairlead.compile.loadbalancer_book import AddressBook, Grant, Remark
-from fairlead.compile.loadbalancers import FROM_POOL, PREFIX, annotation, compile_wish, held_addresses, is_ours
+from fairlead.compile.loadbalancers import FROM_POOL, PREFIX, annotation, compile_wish, is_ours
 from fairlead.compile.pools import compile_pools, parse_range
 from fairlead.drivers.kubeapi import ApiError, KubeClient
 from fairlead.kube.core import Service
@@ -114,7 +114,7 @@ class Allocation:
                 continue
             self.book.remove(key)
             self._unwritten.pop(key, None)
-            if service is not None and annotation(service, FROM_POOL) and held_addresses(service):
+            if service is not None and annotation(service, FROM_POOL):
                 self._unwritten[key] = Grant(service=key, addresses=(), pool="")
 
     async def _take_pools(self) -> None:
