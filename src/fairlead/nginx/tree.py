@@ -2,12 +2,14 @@
 
 Refuses to know what directives do. There is no way to put text into a configuration other than as one of the argument
 types below, and each of them says how it is written: what a tenant wrote never becomes syntax. `Raw` is the one
-exception, for an operator's own snippets.
+exception, for snippets where the operator turned them on.
 """
 
 import re
 
 from msgspec import Struct
+
+from fairlead.nginx.reader import read_config
 
 _WORD = re.compile(r"[A-Za-z0-9_@/.:,=*~+\-\[\]]+")
 _VARIABLE = re.compile(r"[A-Za-z0-9_]+")
@@ -35,12 +37,12 @@ class Literal(Struct, frozen=True, tag="literal"):
 
 
 class Dollar(Struct, frozen=True, tag="dollar"):
-    """An NGINX variable inside a template."""
+    """An NGINX variable inside a template; a digit is a capture of the last regular expression."""
 
     name: str
 
     def __post_init__(self) -> None:
-        if not _VARIABLE.fullmatch(self.name):
+        if not _VARIABLE.fullmatch(self.name) or (self.name.isdigit() and len(self.name) > 1):
             raise ValueError(f"{self.name!r} is no name of a variable")
 
 
@@ -66,9 +68,22 @@ class Condition(Struct, frozen=True, tag="condition"):
 
 
 class Raw(Struct, frozen=True, tag="raw"):
-    """An operator's configuration, written as it is. Never for what a tenant wrote."""
+    """Configuration that somebody else wrote, as it is: whole directives. Never for what a tenant may not configure."""
 
     text: str
+
+    def __post_init__(self) -> None:
+        read_config(self.text)
+
+
+class Lua(Struct, frozen=True, tag="lua"):
+    """The code of a `_by_lua_block`, always our own."""
+
+    text: str
+
+    def __post_init__(self) -> None:
+        if self.text.count("{") != self.text.count("}"):
+            raise ValueError("the braces of Lua code do not match")
 
 
 Argument = Word | Literal | Template | Condition
@@ -85,14 +100,14 @@ class Directive(Struct, frozen=True):
 
     name: str
     arguments: tuple[Argument, ...] = ()
-    block: "tuple[Directive | Entry | Raw, ...] | None" = None
+    block: "tuple[Directive | Entry | Raw | Lua, ...] | None" = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"{self.name!r} is no name of a directive")
 
 
-Line = Directive | Entry | Raw
+Line = Directive | Entry | Raw | Lua
 Config = tuple[Line, ...]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import assert_never
 
 from fairlead.nginx.contexts import check_context
-from fairlead.nginx.tree import Argument, Condition, Config, Directive, Dollar, Entry, Literal, Raw, Template, Word
+from fairlead.nginx.tree import Argument, Condition, Config, Directive, Dollar, Entry, Literal, Lua, Raw, Template, Word
 
 DOLLAR = "fairlead_dollar"
 """The variable that holds a dollar; `dollar_map` defines it."""
@@ -39,7 +39,7 @@ def write_argument(argument: Argument) -> str:
 
 def _part(part: str | Dollar) -> str:
     if isinstance(part, Dollar):
-        return f"${{{part.name}}}"
+        return f"${part.name}" if part.name.isdigit() else f"${{{part.name}}}"
     return _escaped(part).replace("$", f"${{{DOLLAR}}}")
 
 
@@ -49,7 +49,7 @@ def _escaped(text: str) -> str:
 
 def _lines(config: Config, context: str, indent: str) -> Iterator[str]:
     for each in config:
-        if isinstance(each, Raw):
+        if isinstance(each, Raw | Lua):
             yield from (f"{indent}{line}" for line in each.text.splitlines())
             continue
         if isinstance(each, Entry):

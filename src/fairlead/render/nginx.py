@@ -7,20 +7,19 @@ equal routing is an equal configuration.
 from collections.abc import Mapping
 from hashlib import sha256
 
-from msgspec.structs import replace
-
 from fairlead.model.route_settings import ControllerSettings
 from fairlead.model.route_tls import Certificate, CertificateId
 from fairlead.model.routes import Routing
-from fairlead.nginx import Config, Raw, block, write_config
+from fairlead.nginx import Config, block, write_config
 from fairlead.render.nginx_http import render_balancer, render_control, render_http, render_main
-from fairlead.render.nginx_locations import KEEPALIVE, Surroundings
+from fairlead.render.nginx_maps import render_names
 from fairlead.render.nginx_names import Layout
 from fairlead.render.nginx_needs import Needs
-from fairlead.render.nginx_proxying import Bundles
-from fairlead.render.nginx_servers import default_server, render_server
+from fairlead.render.nginx_servers import render_server
 from fairlead.render.nginx_streams import render_streams
 from fairlead.render.nginx_structure import render_structure
+from fairlead.render.nginx_surroundings import KEEPALIVE, Bundles, Surroundings
+from fairlead.render.nginx_whole import complete_routing
 
 CONFIG = "nginx.conf"
 
@@ -32,38 +31,40 @@ def render_nginx(
     *,
     certificates: Mapping[CertificateId, Certificate] | None = None,
     authorities: Mapping[CertificateId, str] | None = None,
+    revocations: Mapping[CertificateId, str] | None = None,
 ) -> dict[str, str]:
     """The files by name, relative to the layout's directory; the configuration itself is `nginx.conf`.
 
-    `certificates` are shown to upstreams, `authorities` (PEM) check clients and upstreams.
+    `certificates` are shown to upstreams; `authorities` check clients and upstreams, and `revocations` say which of
+    theirs are void (PEM). Raises ValueError for a value that no configuration can hold, such as a control character.
     """
-    marked = layout if layout.generation else replace(layout, generation=_digest(routing, settings, authorities))
-    needs = Needs(marked)
-    structure = needs.file("structure", render_structure(routing, marked.generation))
-    needs.upstream(KEEPALIVE)
+    routing = complete_routing(routing)
+    needs = Needs(layout)
     bundles = Bundles(
         {key: needs.file("pair", each.chain + each.key) for key, each in (certificates or {}).items()},
         {key: needs.file("authority", text) for key, text in (authorities or {}).items()},
+        {key: needs.file("revoked", text) for key, text in (revocations or {}).items()},
     )
-    around = Surroundings(settings, needs, bundles, routing.upstreams)
+    needs.pool(KEEPALIVE)
+    around = Surroundings(routing, settings, needs, bundles)
     servers: Config = tuple(line for server in routing.servers for line in render_server(server, around))
-    if not any(not server.host for server in routing.servers):
-        servers = (default_server(settings), *servers)
+    generation = layout.generation or _digest(routing, settings, needs.files)
+    structure = needs.file("structure", render_structure(routing, generation))
     http = (
-        *render_http(settings, marked, structure),
+        *render_http(settings, layout, structure),
+        *render_names(routing),
         *needs.http,
-        *(render_balancer(f"fairlead_{number}", number, settings) for number in needs.keepalives),
-        render_control(marked),
+        *(render_balancer(name, keepalive, settings) for name, keepalive in needs.pools),
+        render_control(layout),
         *servers,
     )
     config: Config = (
-        *render_main(settings, marked),
+        *render_main(settings, layout),
         block("http", of=http),
-        *render_streams(routing, ipv6=settings.ipv6),
-        *((Raw(settings.stream_snippet),) if settings.stream_snippet else ()),
+        *render_streams(routing, settings),
     )
     return {CONFIG: write_config(config), **needs.files}
 
 
-def _digest(routing: Routing, settings: ControllerSettings, authorities: Mapping[CertificateId, str] | None) -> str:
-    return sha256(repr((routing, settings, sorted((authorities or {}).items()))).encode()).hexdigest()[:16]
+def _digest(routing: Routing, settings: ControllerSettings, files: Mapping[str, str]) -> str:
+    return sha256(repr((routing, settings, sorted(files))).encode()).hexdigest()[:16]

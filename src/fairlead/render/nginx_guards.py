@@ -12,7 +12,7 @@ from fairlead.nginx import (
     Directive,
     Dollar,
     Literal,
-    Raw,
+    Lua,
     Template,
     block,
     directive,
@@ -74,13 +74,13 @@ def _exempted(limits: Limits, name: str, needs: Needs) -> Template:
     return variable(key)
 
 
-def render_users(server: Server, location: Location, needs: Needs) -> Config:
+def render_users(location: Location, needs: Needs) -> Config:
     """auth_basic, or digest in Lua, which NGINX has not."""
     auth = location.basic_auth
     if auth is None:
         return ()
     if auth.type is AuthType.DIGEST:
-        return (block("access_by_lua_block", of=(Raw('require("fairlead_digest").check()'),)),)
+        return (block("access_by_lua_block", of=(Lua('require("fairlead_digest").check()'),)),)
     return _basic(auth, needs)
 
 
@@ -124,19 +124,23 @@ def copied_headers(server: Server, location: Location) -> tuple[tuple[str, Templ
 
 def _subrequest(auth: ExternalAuth, inner: str, name: str, needs: Needs) -> Directive:
     target = f"auth_{name}_url"
-    headers = {
+    told = {
         "Host": plain(auth.host),
         "X-Original-URL": template(Dollar("fairlead_scheme"), "://", Dollar("http_host"), Dollar("request_uri")),
         "X-Original-Method": variable("request_method"),
         "X-Sent-From": plain("nginx-ingress-controller"),
         "X-Real-IP": variable("remote_addr"),
         "X-Forwarded-For": variable("fairlead_forwarded_for"),
+        "X-Request-ID": variable("fairlead_request_id"),
         "X-Auth-Request-Redirect": variable("request_uri")
         if auth.request_redirect is None
         else template_of(auth.request_redirect),
         "Content-Length": plain(""),
+        "Connection": plain(""),
         "X-Forwarded-Proto": plain(""),
     }
+    headers = {name.lower(): (name, value) for name, value in told.items()}
+    headers |= {name.lower(): (name, template_of(value)) for name, value in auth.request_headers}
     lines: list[Line] = [
         directive("internal"),
         directive("access_log", "off"),
@@ -146,9 +150,7 @@ def _subrequest(auth: ExternalAuth, inner: str, name: str, needs: Needs) -> Dire
         directive("proxy_ssl_server_name", "on"),
         directive("proxy_buffering", "off"),
         directive("proxy_http_version", "1.1"),
-        directive("proxy_set_header", "Connection", Literal("")),
-        *(directive("proxy_set_header", header, value) for header, value in headers.items()),
-        *(directive("proxy_set_header", Literal(header), template_of(value)) for header, value in auth.request_headers),
+        *(directive("proxy_set_header", Literal(header), value) for header, value in headers.values()),
     ]
     if auth.method is not None:
         lines.append(directive("proxy_method", auth.method))
@@ -189,8 +191,11 @@ def _sign_in(auth: ExternalAuth, name: str) -> Directive:
             Dollar("fairlead_escaped_uri"),
         )
     escape = "return ngx.escape_uri(ngx.var.request_uri)"
-    lines = (
-        block("set_by_lua_block", variable("fairlead_escaped_uri"), of=(Raw(escape),)),
-        directive("return", 302, Template((*url.parts, *back))),
-    )
-    return block("location", f"@sign_in_{name}", of=lines)
+    lines: list[Line] = [
+        directive("internal"),
+        block("set_by_lua_block", variable("fairlead_escaped_uri"), of=(Lua(escape),)),
+    ]
+    if auth.always_set_cookie:
+        lines.append(directive("add_header", "Set-Cookie", variable(f"auth_{name}_cookie"), "always"))
+    lines.append(directive("return", 302, Template((*url.parts, *back))))
+    return block("location", f"@sign_in_{name}", of=tuple(lines))

@@ -4,18 +4,19 @@ Source: reference 1.2 for values, nginx.org and the documentation of lua-nginx f
 """
 
 from fairlead.model.route_settings import ControllerSettings, LogEscape
-from fairlead.nginx import Config, Directive, Dollar, Literal, Raw, block, directive, entry, template
+from fairlead.nginx import Config, Directive, Dollar, Literal, Lua, Raw, block, directive, entry, template
 from fairlead.nginx.tree import Line, variable
 from fairlead.render.nginx_maps import render_maps
 from fairlead.render.nginx_names import Layout
 from fairlead.render.nginx_text import on, prefix
 
+_DECLARED = ("fairlead_location", "fairlead_held", "fairlead_refused", "proxy_alternative_upstream_name")
 _LOG = (
     '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" '
-    '"$http_user_agent" $request_length $request_time [$fairlead_location] [] $upstream_addr '
-    "$upstream_response_length $upstream_response_time $upstream_status $fairlead_request_id"
+    '"$http_user_agent" $request_length $request_time [$proxy_upstream_name] [$proxy_alternative_upstream_name] '
+    "$upstream_addr $upstream_response_length $upstream_response_time $upstream_status $req_id"
 )
-"""ingress-nginx's format, with our id of a location for the names that it puts together of what tenants wrote."""
+"""ingress-nginx's format."""
 
 
 def render_main(settings: ControllerSettings, layout: Layout) -> Config:
@@ -51,7 +52,7 @@ def render_http(settings: ControllerSettings, layout: Layout, structure: str) ->
         *_logs(settings),
         *_folders(layout),
         *_client_address(settings),
-        *_tls(settings, layout),
+        *_tls(settings),
         *_blocks(settings),
     ]
     if layout.resolvers:
@@ -68,7 +69,7 @@ def render_balancer(name: str, keepalive: int, settings: ControllerSettings) -> 
     """The upstream whose endpoints Lua chooses; its one server is never asked."""
     lines: list[Line] = [
         directive("server", "0.0.0.1"),
-        block("balancer_by_lua_block", of=(Raw('require("fairlead_balancer").balance()'),)),
+        block("balancer_by_lua_block", of=(Lua('require("fairlead_balancer").balance()'),)),
     ]
     if keepalive:
         lines += [
@@ -84,14 +85,15 @@ def render_control(layout: Layout) -> Directive:
     """The server at the control socket, for the controller alone."""
 
     def lua(path: str, code: str) -> Directive:
-        return block("location", "=", path, of=(block("content_by_lua_block", of=(Raw(code),)),))
+        return block("location", "=", path, of=(block("content_by_lua_block", of=(Lua(code),)),))
 
     lines = (
         directive("listen", Literal(f"unix:{layout.path('control.sock')}")),
         directive("access_log", "off"),
         directive("client_max_body_size", 0),
         directive("client_body_buffer_size", "32m"),
-        directive("set", variable("fairlead_location"), Literal("")),
+        # Declares the variables of Lua, and those that formats and snippets made for ingress-nginx may name.
+        *(directive("set", variable(name), Literal("")) for name in _DECLARED),
         lua("/generation", 'require("fairlead_control").generation()'),
         lua("/endpoints", 'require("fairlead_control").endpoints()'),
         lua("/certificates", 'require("fairlead_control").certificates()'),
@@ -110,13 +112,13 @@ def _lua(layout: Layout, structure: str) -> Config:
         directive("lua_shared_dict", "fairlead_metrics", "32m"),
         block(
             "init_by_lua_block",
-            of=(Raw(f'require("resty.core") require("fairlead_state").load({_lua_text(structure)})'),),
+            of=(Lua(f'require("resty.core") require("fairlead_state").load({_lua_text(structure)})'),),
         ),
         block(
             "init_worker_by_lua_block",
-            of=(Raw('math.randomseed(ngx.now() * 1000 + ngx.worker.pid()) require("fairlead_metrics").start()'),),
+            of=(Lua('math.randomseed(ngx.now() * 1000 + ngx.worker.pid()) require("fairlead_metrics").start()'),),
         ),
-        block("log_by_lua_block", of=(Raw('require("fairlead_metrics").log()'),)),
+        block("log_by_lua_block", of=(Lua('require("fairlead_metrics").log()'),)),
     )
 
 
@@ -132,7 +134,9 @@ def _logs(settings: ControllerSettings) -> Config:
     if not log.enabled:
         return (directive("access_log", "off"),)
     escape = {LogEscape.DEFAULT: "default", LogEscape.JSON: "json", LogEscape.NONE: "none"}[log.escape]
-    lines = [directive("log_format", "fairlead", f"escape={escape}", Literal(log.format or _LOG))]
+    lines = [
+        directive("log_format", "fairlead", f"escape={escape}", Literal(" ".join((log.format or _LOG).splitlines())))
+    ]
     condition: list[str] = []
     if log.skip_urls:
         entries = (entry("default", 1), *(entry(Literal(each), 0) for each in log.skip_urls))
@@ -161,11 +165,11 @@ def _connections(settings: ControllerSettings) -> Config:
         directive("underscores_in_headers", on(settings.underscores_in_headers)),
         directive("ignore_invalid_headers", on(settings.ignore_invalid_headers)),
         directive("server_tokens", on(settings.server_tokens)),
-        directive("server_names_hash_max_size", settings.server_names_hash_max_size or 65536),
+        directive("server_names_hash_max_size", settings.server_names_hash_max_size or 1 << 18),
         directive("server_names_hash_bucket_size", names),
-        directive("variables_hash_max_size", 16384),
+        directive("variables_hash_max_size", 1 << 18),
         directive("variables_hash_bucket_size", 256),
-        directive("map_hash_max_size", 16384),
+        directive("map_hash_max_size", 1 << 20),
         directive("map_hash_bucket_size", 512),
         directive("proxy_headers_hash_max_size", 4096),
         directive("proxy_headers_hash_bucket_size", 128),
@@ -184,19 +188,20 @@ def _client_address(settings: ControllerSettings) -> Config:
     client = settings.client
     if not (client.use_proxy_protocol or client.use_real_ip or client.use_forwarded_headers):
         return ()
-    header = "proxy_protocol" if client.use_proxy_protocol else client.header
+    header = client.header if client.use_real_ip or not client.use_proxy_protocol else "proxy_protocol"
     trusted = [directive("set_real_ip_from", prefix(each)) for each in client.trusted]
     everybody = [directive("set_real_ip_from", Literal("0.0.0.0/0")), directive("set_real_ip_from", Literal("::/0"))]
     return (directive("real_ip_header", header), directive("real_ip_recursive", "on"), *(trusted or everybody))
 
 
-def _tls(settings: ControllerSettings, layout: Layout) -> Config:
+def _tls(settings: ControllerSettings) -> Config:
     tls = settings.tls
     size = max(1, tls.session_cache_size // (1024 * 1024))
     cache = ["builtin:1000", f"shared:SSL:{size}m"] if tls.session_cache else ["off"]
     return (
-        directive("ssl_certificate", Literal(layout.path("default.pem"))),
-        directive("ssl_certificate_key", Literal(layout.path("default.pem"))),
+        # A variable, so that NGINX wants no file at its start; Lua sets the certificate of each handshake.
+        directive("ssl_certificate", variable("fairlead_none")),
+        directive("ssl_certificate_key", variable("fairlead_none")),
         directive("ssl_protocols", *tls.protocols),
         directive("ssl_ciphers", Literal(tls.ciphers)),
         directive("ssl_prefer_server_ciphers", on(tls.prefer_server_ciphers)),

@@ -4,43 +4,23 @@ A prefix that matches whole path elements is two of them: `/p/` by prefix and `=
 and 12.
 """
 
-from collections.abc import Sequence
 from typing import assert_never
 
 from fairlead.model.route_rules import Redirect, Refuse
 from fairlead.model.route_settings import ControllerSettings
 from fairlead.model.route_text import Text
-from fairlead.model.route_upstreams import Upstream, UpstreamKey
+from fairlead.model.route_upstreams import UpstreamKey
 from fairlead.model.routes import Location, Match, Server, ToUpstream
-from fairlead.nginx import Argument, Config, Literal, Raw, Template, block, directive, template
+from fairlead.nginx import Argument, Config, Literal, Lua, Raw, Template, block, directive, template
 from fairlead.nginx.tree import Dollar, Line, variable, when
 from fairlead.render.nginx_answers import render_errors, render_mirror, render_response_headers
-from fairlead.render.nginx_guards import (
-    copied_headers,
-    render_access,
-    render_external_auth,
-    render_limits,
-    render_users,
-)
+from fairlead.render.nginx_guards import render_access, render_external_auth, render_limits, render_users
 from fairlead.render.nginx_names import location_id
-from fairlead.render.nginx_needs import Needs
-from fairlead.render.nginx_proxying import Bundles, render_passing
-from fairlead.render.nginx_text import plain, template_of
+from fairlead.render.nginx_proxying import render_passing
+from fairlead.render.nginx_surroundings import KEEPALIVE, Surroundings
+from fairlead.render.nginx_text import template_of
 
-KEEPALIVE = 320
-
-
-class Surroundings:
-    """What every location is rendered with. `keepalives` and `sticky` are of upstreams: idle connections, cookies."""
-
-    def __init__(
-        self, settings: ControllerSettings, needs: Needs, bundles: Bundles, upstreams: Sequence[Upstream]
-    ) -> None:
-        self.settings = settings
-        self.needs = needs
-        self.bundles = bundles
-        self.keepalives = {each.key: each.keepalive for each in upstreams}
-        self.sticky = {each.key for each in upstreams if each.affinity is not None}
+BEGIN = 'return require("fairlead_balancer").begin()'
 
 
 def render_location(server: Server, location: Location, around: Surroundings) -> Config:
@@ -71,19 +51,16 @@ def matchers(location: Location) -> tuple[tuple[Argument | str, ...], ...]:
 
 def _lines(server: Server, location: Location, around: Surroundings) -> tuple[Config, Config]:
     needs, settings, proxy = around.needs, around.settings, location.proxy
-    upstream = ""
-    if isinstance(location.action, ToUpstream):
-        upstream = needs.upstream(around.keepalives.get(location.action.upstream, KEEPALIVE))
     auth, auth_beside = render_external_auth(server, location, needs)
-    errors, errors_beside = render_errors(server, location, upstream or needs.upstream(KEEPALIVE))
+    errors, errors_beside = render_errors(server, location, around)
     mirror, mirror_beside = render_mirror(server, location)
     lines: list[Line] = [
         directive("set", variable("fairlead_location"), location_id(server, location)),
-        *_early(location, settings),
         *render_response_headers(server, location, needs),
+        *_early(location, settings),
         *render_access(location),
         *render_limits(location.limits, needs),
-        *render_users(server, location, needs),
+        *render_users(location, needs),
         *auth,
         *errors,
         *mirror,
@@ -98,11 +75,11 @@ def _lines(server: Server, location: Location, around: Surroundings) -> tuple[Co
         lines.append(directive("rewrite_log", "on"))
     if location.relative_redirects:
         lines.append(directive("absolute_redirect", "off"))
-    lines += _action(server, location, upstream, around)
     if settings.location_snippet:
         lines.append(Raw(settings.location_snippet))
-    if location.snippet:
+    if location.snippet and settings.snippets_allowed:
         lines.append(Raw(location.snippet))
+    lines += _action(server, location, around)
     return tuple(lines), (*auth_beside, *errors_beside, *mirror_beside)
 
 
@@ -121,7 +98,7 @@ def _early(location: Location, settings: ControllerSettings) -> Config:
     return tuple(lines)
 
 
-def _action(server: Server, location: Location, upstream: str, around: Surroundings) -> Config:
+def _action(server: Server, location: Location, around: Surroundings) -> Config:
     action = location.action
     match action:
         case Redirect(status, url):
@@ -129,7 +106,7 @@ def _action(server: Server, location: Location, upstream: str, around: Surroundi
         case Refuse(status):
             return (directive("return", status),)
         case ToUpstream():
-            return _to_upstream(server, location, action, upstream, around)
+            return _to_upstream(server, location, action, around)
         case _:
             assert_never(action)
 
@@ -143,8 +120,11 @@ def _replaced(target: Text) -> Template:
     return Template((*template_of(target).parts, Dollar("1")))
 
 
-def _to_upstream(server: Server, location: Location, action: ToUpstream, upstream: str, around: Surroundings) -> Config:
-    lines: list[Line] = []
+def _to_upstream(server: Server, location: Location, action: ToUpstream, around: Surroundings) -> Config:
+    lines: list[Line] = [
+        block("set_by_lua_block", variable("fairlead_refused"), of=(Lua(BEGIN),)),
+        when("fairlead_refused", directive("return", 503)),
+    ]
     rewrite = location.rewrite
     if rewrite is not None:
         if rewrite.replaces_prefix:
@@ -152,9 +132,6 @@ def _to_upstream(server: Server, location: Location, action: ToUpstream, upstrea
         else:
             lines.append(directive("rewrite", Literal(f"(?i){rewrite.pattern}"), template_of(rewrite.target), "break"))
     if any(key in around.sticky for key in _upstreams_of(action)):
-        lines.append(directive("set", variable("fairlead_path"), plain(location.path or "/")))
-        lines.append(block("header_filter_by_lua_block", of=(Raw('require("fairlead_affinity").set()'),)))
-    family = "grpc" if location.proxy.protocol.value.startswith("GRPC") else "proxy"
-    for header, value in copied_headers(server, location):
-        lines.append(directive(f"{family}_set_header", Literal(header), value))
-    return (*lines, *render_passing(location, upstream, around.bundles, around.needs))
+        lines.append(block("header_filter_by_lua_block", of=(Lua('require("fairlead_affinity").set()'),)))
+    keepalive = around.keepalives.get(action.upstream, KEEPALIVE)
+    return (*lines, *render_passing(server, location, keepalive, around))

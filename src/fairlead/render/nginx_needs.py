@@ -1,4 +1,4 @@
-"""What locations need elsewhere: maps and zones at the level of `http`, servers' internal locations, files.
+"""What locations need elsewhere: maps and zones at the level of `http`, upstream blocks, files.
 
 Filled while locations are rendered; the same need twice is one.
 """
@@ -13,7 +13,7 @@ class Needs:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._http: dict[str, Directive] = {}
-        self._upstreams: dict[int, None] = {}
+        self._pools: dict[str, int] = {}
         self.files: dict[str, str] = {}
 
     @property
@@ -22,9 +22,9 @@ class Needs:
         return tuple(self._http.values())
 
     @property
-    def keepalives(self) -> tuple[int, ...]:
-        """The numbers of idle connections that upstream blocks are to keep."""
-        return tuple(self._upstreams)
+    def pools(self) -> tuple[tuple[str, int], ...]:
+        """The upstream blocks of our balancer: names, and the numbers of idle connections that they keep."""
+        return tuple(self._pools.items())
 
     def file(self, kind: str, text: str) -> str:
         """Have a file with `text`; return its absolute path."""
@@ -44,10 +44,15 @@ class Needs:
         """Have a map from `source` to variable `name`."""
         self.at_http(f"map {name}", block("map", source, Template((Dollar(name),)), of=lines))
 
-    def upstream(self, keepalive: int) -> str:
-        """The upstream block of our balancer that keeps `keepalive` idle connections a worker."""
-        self._upstreams[keepalive] = None
-        return f"fairlead_{keepalive}"
+    def pool(self, keepalive: int, kind: str = "") -> str:
+        """The upstream block that keeps `keepalive` idle connections a worker.
+
+        `kind` tells what is spoken: NGINX finds idle connections by address alone, so one with TLS or HTTP/2, or that
+        was verified in another way, has to be in another block.
+        """
+        name = f"fairlead_{keepalive}" + (f"_{kind}" if kind else "")
+        self._pools[name] = keepalive
+        return name
 
 
 def default(value: Template | Literal | Word | str) -> Config:

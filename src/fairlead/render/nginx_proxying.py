@@ -4,49 +4,66 @@ Source: reference 1.1 and 1.2; the headers are those ingress-nginx sets.
 """
 
 from fairlead.model.route_proxy import BackendProtocol, ProxySettings
-from fairlead.model.route_tls import CertificateId
-from fairlead.model.routes import Location
-from fairlead.nginx import Config, Directive, Literal, directive, template, variable
-from fairlead.nginx.tree import Dollar, Line
-from fairlead.render.nginx_needs import Needs
+from fairlead.model.route_tls import VerifyClient
+from fairlead.model.routes import Location, Server
+from fairlead.nginx import Config, Directive, Literal, Template, directive, template, variable
+from fairlead.nginx.tree import Dollar
+from fairlead.render.nginx_answers import replaced_headers
+from fairlead.render.nginx_guards import copied_headers
+from fairlead.render.nginx_names import scope_id
+from fairlead.render.nginx_surroundings import Bundles, Surroundings
 from fairlead.render.nginx_text import on, plain, template_of
 
-_GRPC = (BackendProtocol.GRPC, BackendProtocol.GRPCS)
 _TLS = (BackendProtocol.HTTPS, BackendProtocol.GRPCS)
+_FORWARDED = {
+    "X-Request-ID": "fairlead_request_id",
+    "X-Real-IP": "remote_addr",
+    "X-Forwarded-For": "fairlead_forwarded_for",
+    "X-Forwarded-Host": "fairlead_forwarded_host",
+    "X-Forwarded-Port": "fairlead_port",
+    "X-Forwarded-Proto": "fairlead_scheme",
+    "X-Forwarded-Scheme": "fairlead_scheme",
+    "X-Scheme": "fairlead_scheme",
+    "X-Original-Forwarded-For": "http_x_forwarded_for",
+}
 
 
-class Bundles:
-    """Where the files of upstream certificates and authorities are."""
-
-    def __init__(self, pairs: dict[CertificateId, str], authorities: dict[CertificateId, str]) -> None:
-        self.pairs = pairs
-        self.authorities = authorities
-
-
-def render_passing(location: Location, upstream: str, bundles: Bundles, needs: Needs) -> Config:
-    """The directives that pass requests to the upstream block of that name."""
-    proxy = location.proxy
+def render_passing(server: Server, location: Location, keepalive: int, around: Surroundings) -> Config:
+    """The directives that pass requests to an upstream block that keeps `keepalive` idle connections."""
+    proxy, needs = location.proxy, around.needs
     match proxy.protocol:
         case BackendProtocol.GRPC | BackendProtocol.GRPCS:
             scheme = "grpcs" if proxy.protocol is BackendProtocol.GRPCS else "grpc"
-            lines = [*_timeouts(proxy, "grpc"), *_headers(location, "grpc"), *_upstream_tls(proxy, "grpc", bundles)]
-            return (*lines, directive("grpc_pass", f"{scheme}://{upstream}"))
+            tls = _upstream_tls(proxy, "grpc", around.bundles) if proxy.protocol in _TLS else ()
+            pool = needs.pool(keepalive, "grpc" + _kind(tls))
+            return (
+                *_timeouts(proxy, "grpc"),
+                *_headers(server, location, "grpc"),
+                *_hidden(server, location, "grpc"),
+                *tls,
+                directive("grpc_pass", f"{scheme}://{pool}"),
+            )
         case BackendProtocol.FCGI:
-            return (*_timeouts(proxy, "fastcgi"), *_fastcgi(proxy), directive("fastcgi_pass", upstream))
+            lines = (*_timeouts(proxy, "fastcgi"), *_fastcgi(server, location), *_hidden(server, location, "fastcgi"))
+            return (*lines, directive("fastcgi_pass", needs.pool(0)))
         case _:
-            pass_to = {
-                BackendProtocol.HTTP: template(f"http://{upstream}"),
-                BackendProtocol.HTTPS: template(f"https://{upstream}"),
-                BackendProtocol.AUTO_HTTP: template(Dollar("scheme"), f"://{upstream}"),
-            }[proxy.protocol]
+            secure = proxy.protocol is not BackendProtocol.HTTP
+            tls = _upstream_tls(proxy, "proxy", around.bundles) if secure else ()
+            pool = needs.pool(keepalive, "tls" + _kind(tls) if secure else "")
+            scheme = Dollar("scheme") if proxy.protocol is BackendProtocol.AUTO_HTTP else "https" if secure else "http"
             return (
                 *_timeouts(proxy, "proxy"),
                 *_buffers(proxy),
-                *_headers(location, "proxy"),
+                *_headers(server, location, "proxy"),
+                *_hidden(server, location, "proxy"),
                 *_answers(proxy),
-                *_upstream_tls(proxy, "proxy", bundles),
-                directive("proxy_pass", pass_to),
+                *tls,
+                directive("proxy_pass", template(scheme, f"://{pool}")),
             )
+
+
+def _kind(tls: Config) -> str:
+    return "_" + scope_id(repr(tls)) if tls else ""
 
 
 def _timeouts(proxy: ProxySettings, family: str) -> Config:
@@ -75,40 +92,45 @@ def _buffers(proxy: ProxySettings) -> Config:
     return tuple(lines)
 
 
-def _headers(location: Location, family: str) -> Config:
+def _headers(server: Server, location: Location, family: str) -> Config:
+    """The request's headers: ours, then what the operator or the auth service sets, which replaces ours."""
     proxy = location.proxy
-    name = f"{family}_set_header"
-    given = {header.lower() for header, _ in proxy.request_headers}
-    host = variable("fairlead_host") if proxy.host is None else template_of(proxy.host)
     connection = variable("fairlead_connection") if proxy.connection is None else plain(proxy.connection)
-    set_headers = {
-        "Host": host,
-        "Upgrade": variable("http_upgrade"),
-        "Connection": connection,
-        "X-Request-ID": variable("fairlead_request_id"),
-        "X-Real-IP": variable("remote_addr"),
-        "X-Forwarded-For": variable("fairlead_forwarded_for"),
-        "X-Forwarded-Host": variable("fairlead_forwarded_host"),
-        "X-Forwarded-Port": variable("fairlead_port"),
-        "X-Forwarded-Proto": variable("fairlead_scheme"),
-        "X-Forwarded-Scheme": variable("fairlead_scheme"),
-        "X-Scheme": variable("fairlead_scheme"),
-        "X-Original-Forwarded-For": variable("http_x_forwarded_for"),
-        "Proxy": plain(""),
-    }
-    if family == "grpc":
-        set_headers = {key: value for key, value in set_headers.items() if key not in ("Upgrade", "Connection")}
+    found: dict[str, tuple[str, Template]] = {}
+
+    def put(header: str, value: Template) -> None:
+        found[header.lower()] = (header, value)
+
+    put("Host", variable("fairlead_forwarded_host") if proxy.host is None else template_of(proxy.host))
+    if family == "proxy":
+        put("Upgrade", variable("http_upgrade"))
+        put("Connection", connection)
+    for header, source in _FORWARDED.items():
+        put(header, variable(source))
+    put("Proxy", plain(""))
     if location.basic_auth is not None:
-        set_headers["Authorization"] = plain("")
+        put("Authorization", plain(""))
     if proxy.forwarded_prefix is not None and location.rewrite is not None:
-        set_headers["X-Forwarded-Prefix"] = plain(proxy.forwarded_prefix)
-    lines: list[Line] = [
-        directive(name, header, value) for header, value in set_headers.items() if header.lower() not in given
-    ]
-    lines += [directive(name, Literal(header), template_of(value)) for header, value in proxy.request_headers]
-    lines += [directive(f"{family}_hide_header", Literal(header)) for header in proxy.hide_headers]
-    lines += [directive(f"{family}_pass_header", Literal(header)) for header in proxy.pass_headers]
-    return tuple(lines)
+        put("X-Forwarded-Prefix", plain(proxy.forwarded_prefix))
+    clients = server.client_certificates
+    if clients is not None and clients.verify is not VerifyClient.OFF:
+        put("ssl-client-cert", variable("ssl_client_escaped_cert") if clients.pass_to_upstream else plain(""))
+        put("ssl-client-verify", variable("ssl_client_verify"))
+        put("ssl-client-subject-dn", variable("ssl_client_s_dn"))
+        put("ssl-client-issuer-dn", variable("ssl_client_i_dn"))
+    for header, value in proxy.request_headers:
+        put(header, template_of(value))
+    for header, value in copied_headers(server, location):
+        put(header, value)
+    return tuple(directive(f"{family}_set_header", Literal(header), value) for header, value in found.values())
+
+
+def _hidden(server: Server, location: Location, family: str) -> Config:
+    hidden = dict.fromkeys((*replaced_headers(server, location), *location.proxy.hide_headers))
+    return (
+        *(directive(f"{family}_hide_header", Literal(header)) for header in hidden),
+        *(directive(f"{family}_pass_header", Literal(header)) for header in location.proxy.pass_headers),
+    )
 
 
 def _answers(proxy: ProxySettings) -> Config:
@@ -129,7 +151,7 @@ def _answers(proxy: ProxySettings) -> Config:
 def _upstream_tls(proxy: ProxySettings, family: str, bundles: Bundles) -> Config:
     tls = proxy.tls
     if tls is None:
-        return (directive(f"{family}_ssl_server_name", "off"),) if proxy.protocol in _TLS else ()
+        return (directive(f"{family}_ssl_server_name", "off"),)
     lines = [
         directive(f"{family}_ssl_verify", on(tls.verify)),
         directive(f"{family}_ssl_verify_depth", tls.verify_depth),
@@ -167,10 +189,11 @@ _FASTCGI = {
 """Debian's fastcgi_params; without a document root, the script's file is its name."""
 
 
-def _fastcgi(proxy: ProxySettings) -> Config:
-    settings = proxy.fastcgi
+def _fastcgi(server: Server, location: Location) -> Config:
+    settings = location.proxy.fastcgi
     given = {name: template_of(value) for name, value in settings.parameters} if settings is not None else {}
-    parameters = {name: variable(source) for name, source in _FASTCGI.items()} | given
+    copied = {"HTTP_" + each.upper().replace("-", "_"): value for each, value in copied_headers(server, location)}
+    parameters = {name: variable(source) for name, source in _FASTCGI.items()} | given | copied
     lines = [directive("fastcgi_param", Literal(name), value) for name, value in parameters.items()]
     lines.append(directive("fastcgi_param", Literal("GATEWAY_INTERFACE"), Literal("CGI/1.1")))
     if settings is not None and settings.index:

@@ -4,10 +4,12 @@ import re
 
 from fairlead.model.route_settings import ControllerSettings
 from fairlead.model.route_tls import CertificateId, ClientCertificates, VerifyClient
-from fairlead.model.routes import Server
-from fairlead.nginx import Argument, Config, Directive, Literal, Raw, Template, block, directive
-from fairlead.nginx.tree import Dollar, Line, variable
-from fairlead.render.nginx_locations import Surroundings, render_location
+from fairlead.model.routes import Match, Server
+from fairlead.nginx import Argument, Config, Directive, Literal, Lua, Raw, Template, Word, block, directive, entry
+from fairlead.nginx.tree import Dollar, Line, variable, when
+from fairlead.render.nginx_locations import render_location
+from fairlead.render.nginx_names import scope_id
+from fairlead.render.nginx_surroundings import Surroundings
 from fairlead.render.nginx_text import on, plain
 
 CERTIFICATE = 'require("fairlead_certificates").set()'
@@ -20,34 +22,56 @@ def render_server(server: Server, around: Surroundings) -> Config:
         *listeners(settings, first=not server.host),
         directive("server_name", *names(server.host, *server.aliases)),
         *_tls(server, around),
+        *_refused_everywhere(settings),
     ]
+    if settings.tls.reject_handshake and not server.host:
+        lines.append(directive("ssl_reject_handshake", "on"))
     if settings.server_snippet:
         lines.append(Raw(settings.server_snippet))
-    if server.snippet:
+    if server.snippet and settings.snippets_allowed:
         lines.append(Raw(server.snippet))
-    if not server.host:
-        lines.append(_healthz())
-    locations = [line for location in server.locations for line in render_location(server, location, around)]
-    lines += _refusing(server, locations, around)
-    if not any(_is_root(each) for each in locations):
-        lines.append(block("location", "/", of=(directive("return", 404),)))
+    lines += _locations(server, around)
     found = [block("server", of=tuple(lines))]
     if server.www is not None:
         found.append(_www(server, around))
     return tuple(found)
 
 
-def default_server(settings: ControllerSettings) -> Directive:
-    """The server of all other names, where no Ingress has one."""
-    lines = (
-        *listeners(settings, first=True),
-        directive("server_name", "_"),
-        block("ssl_certificate_by_lua_block", of=(Raw(CERTIFICATE),)),
-        *((directive("ssl_reject_handshake", "on"),) if settings.tls.reject_handshake else ()),
-        _healthz(),
-        block("location", "/", of=(directive("return", 404),)),
-    )
-    return block("server", of=lines)
+def _locations(server: Server, around: Surroundings) -> Config:
+    """Each location once: NGINX refuses a second of the same match, so the first one declared is it.
+
+    What a prefix is on its own (`= /p` of `/p/`) gives way to a path that is named exactly.
+    """
+    clients = server.client_certificates
+    if clients is not None and _unusable(clients, around):
+        return (block("location", "/", of=(directive("return", 403),)),)
+    ours = () if server.host else (_healthz(),)
+    exact = {each.path for each in server.locations if each.match is Match.EXACT}
+    rendered: list[Line] = [*ours]
+    for location in server.locations:
+        gives_way = ("=", Literal(location.path)) if location.match is not Match.EXACT else None
+        for line in render_location(server, location, around):
+            taken = isinstance(line, Directive) and _arguments(line) == gives_way and location.path in exact
+            if not taken:
+                rendered.append(line)
+    found: dict[object, Line] = {}
+    for line in rendered:
+        found.setdefault(_arguments(line) if isinstance(line, Directive) else line, line)
+    return tuple(found.values())
+
+
+def _arguments(line: Directive) -> tuple[object, ...]:
+    return tuple(each.text if isinstance(each, Word) else each for each in line.arguments)
+
+
+def _refused_everywhere(settings: ControllerSettings) -> Config:
+    """Agents and referers that the operator shuts out."""
+    lines: list[Line] = []
+    if settings.block_user_agents:
+        lines.append(when("fairlead_blocked_agent", directive("return", 403)))
+    if settings.block_referers:
+        lines.append(when("fairlead_blocked_referer", directive("return", 403)))
+    return tuple(lines)
 
 
 def listeners(settings: ControllerSettings, *, first: bool) -> Config:
@@ -78,42 +102,42 @@ def names(*hosts: str) -> tuple[Argument, ...]:
 
 
 def _tls(server: Server, around: Surroundings) -> Config:
-    lines: list[Line] = [block("ssl_certificate_by_lua_block", of=(Raw(CERTIFICATE),))]
+    lines: list[Line] = [block("ssl_certificate_by_lua_block", of=(Lua(CERTIFICATE),))]
     tls = server.tls
     if tls is not None and tls.ciphers is not None:
         lines.append(directive("ssl_ciphers", Literal(tls.ciphers)))
     if tls is not None and tls.prefer_server_ciphers is not None:
         lines.append(directive("ssl_prefer_server_ciphers", on(tls.prefer_server_ciphers)))
     clients = server.client_certificates
-    if clients is not None:
+    if clients is not None and clients.verify is not VerifyClient.OFF and not _unusable(clients, around):
         lines += _client_certificates(clients, around)
     return tuple(lines)
 
 
-def _client_certificates(clients: ClientCertificates, around: Surroundings) -> list[Line]:
-    file = None if clients.ca is None else around.bundles.authorities.get(clients.ca)
+def _unusable(clients: ClientCertificates, around: Surroundings) -> bool:
+    """Whether certificates are asked for that nobody can check."""
     if clients.verify is VerifyClient.OFF:
-        return [directive("ssl_verify_client", "off")]
-    if file is None:
-        return []
+        return False
+    return clients.ca is None or clients.ca not in around.bundles.authorities
+
+
+def _client_certificates(clients: ClientCertificates, around: Surroundings) -> list[Line]:
+    assert clients.ca is not None
     lines: list[Line] = [
-        directive("ssl_client_certificate", Literal(file)),
+        directive("ssl_client_certificate", Literal(around.bundles.authorities[clients.ca])),
         directive("ssl_verify_client", clients.verify.value),
         directive("ssl_verify_depth", clients.depth),
     ]
+    if clients.ca in around.bundles.revocations:
+        lines.append(directive("ssl_crl", Literal(around.bundles.revocations[clients.ca])))
     if clients.error_page is not None:
         lines.append(directive("error_page", 495, 496, "=", plain(clients.error_page)))
+    if clients.match_common_name is not None:
+        name = "client_" + scope_id(clients.match_common_name)
+        wanted = entry(Literal("~" + clients.match_common_name), 0)
+        around.needs.map(variable("ssl_client_s_dn"), name, (entry("default", 1), wanted))
+        lines.append(when(name, directive("return", 403)))
     return lines
-
-
-def _refusing(server: Server, locations: list[Line], around: Surroundings) -> Config:
-    """The locations, or a 403 for everything where client certificates are asked for that nobody can check."""
-    clients = server.client_certificates
-    if clients is None or clients.verify is VerifyClient.OFF:
-        return tuple(locations)
-    if clients.ca is None or clients.ca not in around.bundles.authorities:
-        return (block("location", "/", of=(directive("return", 403),)),)
-    return tuple(locations)
 
 
 def _www(server: Server, around: Surroundings) -> Directive:
@@ -126,7 +150,7 @@ def _www(server: Server, around: Surroundings) -> Directive:
     lines = (
         *listeners(settings, first=False),
         directive("server_name", *names(server.www)),
-        block("ssl_certificate_by_lua_block", of=(Raw(CERTIFICATE),)),
+        block("ssl_certificate_by_lua_block", of=(Lua(CERTIFICATE),)),
         directive("return", settings.tls.redirect_status, target),
     )
     return block("server", of=lines)
@@ -139,10 +163,6 @@ def _healthz() -> Directive:
         directive("return", 200),
     )
     return block("location", "=", "/healthz", of=lines)
-
-
-def _is_root(each: object) -> bool:
-    return isinstance(each, Directive) and each.arguments[:1] == (Literal("/"),)
 
 
 def certificates_of(servers: tuple[Server, ...]) -> frozenset[CertificateId]:

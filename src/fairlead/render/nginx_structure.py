@@ -1,4 +1,4 @@
-"""What Lua has to know of the structure: settings of upstreams and locations, as a JSON file beside the configuration.
+"""What Lua has to know of the structure, as a JSON file of the configuration: settings of upstreams and locations.
 
 Read by `lua/fairlead_state.lua`. What is a default there is left out here.
 """
@@ -7,23 +7,28 @@ from typing import Any
 
 import msgspec
 
-from fairlead.model.route_rules import AuthType, Canary
+from fairlead.model.route_rules import AuthType, Canary, CustomErrors
 from fairlead.model.route_text import Capture, Text, Variable
-from fairlead.model.route_upstreams import Balance, CookieAffinity, Upstream
+from fairlead.model.route_upstreams import Balance, CookieAffinity, Upstream, UpstreamKey
 from fairlead.model.routes import Location, Routing, Server, ToUpstream
 from fairlead.render.nginx_names import location_id, upstream_id
 
 
 def render_structure(routing: Routing, generation: str) -> str:
-    """The file's text."""
+    """The file's text, for a whole routing."""
     locations = {
-        location_id(server, location): _location(server, location)
+        location_id(server, location): _location(server, location, routing.default_upstream)
         for server in routing.servers
         for location in server.locations
     }
     upstreams = {upstream_id(each.key): _upstream(each) for each in routing.upstreams}
     told = {"generation": generation, "upstreams": upstreams, "locations": locations}
     return msgspec.json.encode(told).decode()
+
+
+def explained_by(errors: CustomErrors, default: UpstreamKey | None) -> UpstreamKey | None:
+    """Who explains errors: the upstream named for it, else the controller's default backend, else nobody."""
+    return errors.upstream or default
 
 
 def _upstream(upstream: Upstream) -> dict[str, Any]:
@@ -34,6 +39,8 @@ def _upstream(upstream: Upstream) -> dict[str, Any]:
         found["subset"] = max(1, upstream.subset_size)
     if upstream.affinity is not None:
         found["affinity"] = _affinity(upstream.affinity)
+    if upstream.max_connections:
+        found["max_connections"] = upstream.max_connections
     found["max_fails"], found["fail_timeout"] = upstream.max_fails, upstream.fail_timeout
     return found
 
@@ -50,16 +57,17 @@ def _affinity(affinity: CookieAffinity) -> dict[str, Any]:
         "domain": affinity.domain,
         "change_on_failure": affinity.change_on_failure or None,
         "persistent": affinity.persistent or None,
+        "legacy": None if affinity.canary_sticky else True,
     }
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _location(server: Server, location: Location) -> dict[str, Any]:
+def _location(server: Server, location: Location, default: UpstreamKey | None) -> dict[str, Any]:
     found: dict[str, Any] = {
         "namespace": location.origin.namespace,
         "ingress": location.origin.name,
         "host": server.host or "_",
-        "path": location.path,
+        "path": location.path or "/",
     }
     if isinstance(location.action, ToUpstream):
         action = location.action
@@ -71,10 +79,17 @@ def _location(server: Server, location: Location) -> dict[str, Any]:
             found["fallback"] = upstream_id(action.fallback)
         if action.canaries:
             found["canaries"] = [_canary(each) for each in action.canaries]
+    if location.errors is not None and (explains := explained_by(location.errors, default)) is not None:
+        found["errors"] = upstream_id(explains)
     auth = location.basic_auth
     if auth is not None and auth.type is AuthType.DIGEST:
-        found["digest"] = {"realm": auth.realm, "users": dict(user.split(":", 1) for user in auth.users)}
+        found["digest"] = {"realm": auth.realm, "users": _digests(auth.users)}
     return found
+
+
+def _digests(lines: tuple[str, ...]) -> dict[str, str]:
+    """Users and their hashes, out of lines `user:hash`, or `user:realm:hash` as htdigest writes them."""
+    return {line.split(":", 1)[0]: line.rsplit(":", 1)[-1] for line in lines}
 
 
 def _canary(canary: Canary) -> dict[str, Any]:
@@ -85,7 +100,7 @@ def _canary(canary: Canary) -> dict[str, Any]:
         "pattern": canary.header_pattern,
         "cookie": canary.cookie,
         "weight": canary.weight,
-        "total": canary.weight_total,
+        "total": max(100, canary.weight_total),
     }
     return {key: value for key, value in found.items() if value is not None}
 

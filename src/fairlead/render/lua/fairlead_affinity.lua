@@ -15,7 +15,7 @@ function M.set()
     if not affinity then
         return
     end
-    local parts = { affinity.name .. "=" .. ctx.cookie, "Path=" .. (affinity.path or ngx.var.fairlead_path) }
+    local parts = { affinity.name .. "=" .. ctx.cookie, "Path=" .. (affinity.path or ctx.location.path) }
     if affinity.expires then
         parts[#parts + 1] = "Expires=" .. ngx.cookie_time(ngx.time() + affinity.expires)
     end

@@ -1,32 +1,65 @@
--- Which endpoint a request goes to: called by NGINX once for each try.
+-- Which upstream a request is for, and which of its endpoints each try goes to.
+--
+-- `begin` runs once, before anything else is decided: an upstream without endpoints is a 503 then. `balance` is called
+-- by NGINX for each try, `done` when the request has ended. What a request holds is in its ngx.ctx.
 
 local balancer = require("ngx.balancer")
 local hash = require("fairlead_hash")
 local state = require("fairlead_state")
 local canary = require("fairlead_canary")
 
-local set_peer, more_tries, last_failure = balancer.set_current_peer, balancer.set_more_tries, balancer.get_last_failure
+local set_peer, more_tries = balancer.set_current_peer, balancer.set_more_tries
+local last_failure = balancer.get_last_failure
 local random, exp, max, huge = math.random, math.exp, math.max, math.huge
-local now = ngx.now
+local ngx, now, md5 = ngx, ngx.now, ngx.md5
+local locations = state.locations
 
 local M = {}
 local DECAY = 10
 
-local function usable(peer, tried, time)
-    return peer.down <= time and not (tried and tried[peer])
+-- Peers with requests under way, where the balance counts them. A request that NGINX sends on to another location loses
+-- its ctx, so what it holds is found again by a number in a variable.
+local held, holding, number = {}, 0, 0
+
+local function hold(peer)
+    number = number + 1
+    local key = tostring(number)
+    held[key] = peer
+    holding = holding + 1
+    peer.active = peer.active + 1
+    ngx.var.fairlead_held = key
 end
 
--- The next usable peer after `start`; where none is healthy any untried one will do, and then any at all.
-local function scan(peers, count, start, tried)
+local function release()
+    local key = ngx.var.fairlead_held
+    local peer = held[key]
+    if peer then
+        held[key] = nil
+        holding = holding - 1
+        peer.active = peer.active - 1
+    end
+end
+
+local function usable(peer, tried, time, most)
+    return peer.down <= time and not (tried and tried[peer]) and (most == 0 or peer.active < most)
+end
+
+-- The next usable peer after `start`; where none is usable any untried one will do, and then any at all.
+local function scan(upstream, start, tried)
+    local peers, count, most = upstream.peers, upstream.count, upstream.most
+    local peer = peers[start % count + 1]
+    if not tried and peer.down == 0 and most == 0 then
+        return peer
+    end
     local time = now()
     for step = 0, count - 1 do
-        local peer = peers[(start + step) % count + 1]
-        if usable(peer, tried, time) then
+        peer = peers[(start + step) % count + 1]
+        if usable(peer, tried, time, most) then
             return peer
         end
     end
     for step = 0, count - 1 do
-        local peer = peers[(start + step) % count + 1]
+        peer = peers[(start + step) % count + 1]
         if not (tried and tried[peer]) then
             return peer
         end
@@ -37,18 +70,18 @@ end
 local pick = {}
 
 function pick.round_robin(upstream, tried)
-    local count = upstream.count
-    local start = upstream.turn
-    local peer = scan(upstream.peers, count, start, tried)
-    upstream.turn = peer.index % count
+    local peer = scan(upstream, upstream.turn, tried)
+    upstream.turn = peer.index % upstream.count
     return peer
 end
 
-local function least(upstream, tried, cost)
+function pick.least_conn(upstream, tried)
     local time, best, lowest, ties = now(), nil, huge, 0
-    for _, peer in ipairs(upstream.peers) do
-        if usable(peer, tried, time) then
-            local value = cost(peer)
+    local peers, most = upstream.peers, upstream.most
+    for index = 1, upstream.count do
+        local peer = peers[index]
+        if usable(peer, tried, time, most) then
+            local value = peer.active
             if value < lowest then
                 best, lowest, ties = peer, value, 1
             elseif value == lowest then
@@ -59,22 +92,22 @@ local function least(upstream, tried, cost)
             end
         end
     end
-    return best or scan(upstream.peers, upstream.count, random(0, upstream.count - 1), tried)
+    return best or scan(upstream, random(0, upstream.count - 1), tried)
+end
+
+-- Two different peers where there are two, the better of them.
+local function two(upstream, tried, cost)
+    local count = upstream.count
+    local first = scan(upstream, random(0, count - 1), tried)
+    if count == 1 then
+        return first
+    end
+    local second = scan(upstream, first.index - 1 + random(1, count - 1), tried)
+    return cost(second) < cost(first) and second or first
 end
 
 local function active(peer)
     return peer.active
-end
-
-function pick.least_conn(upstream, tried)
-    return least(upstream, tried, active)
-end
-
-local function two(upstream, tried, cost)
-    local count = upstream.count
-    local first = scan(upstream.peers, count, random(0, count - 1), tried)
-    local second = scan(upstream.peers, count, random(0, count - 1), tried)
-    return cost(second) < cost(first) and second or first
 end
 
 function pick.random_two(upstream, tried)
@@ -92,18 +125,18 @@ end
 local function by_key(upstream, key, tried)
     local ring = state.ring(upstream)
     local at = hash.find(ring, key)
-    local time = now()
+    local time, most = now(), upstream.most
     for step = 0, #ring - 1 do
         local peers = ring[(at - 1 + step) % #ring + 1].peers
         local start = #peers > 1 and random(0, #peers - 1) or 0
         for offset = 0, #peers - 1 do
             local peer = peers[(start + offset) % #peers + 1]
-            if usable(peer, tried, time) then
+            if usable(peer, tried, time, most) then
                 return peer
             end
         end
     end
-    return scan(upstream.peers, upstream.count, 0, tried)
+    return scan(upstream, 0, tried)
 end
 
 function pick.chash(upstream, tried)
@@ -112,101 +145,161 @@ end
 
 pick.chashsubset = pick.chash
 
--- A cookie holds a random key (balanced) or the digest of a peer (persistent); `ctx.cookie` is what is to be set.
+-- A cookie holds a random key (balanced) or the digest of a peer (persistent), and the mark of the upstream that gave it,
+-- so that a canary's clients are known. `ctx.cookie` is what is to be set.
+local function cookie_of(upstream, affinity)
+    local value = ngx.var["cookie_" .. affinity.name]
+    if not value or #value ~= 65 then
+        return nil
+    end
+    local key, mark = value:match("^(%x+)|(%x+)$")
+    return mark == upstream.mark and key or nil
+end
+
+local function give(ctx, upstream, affinity, key)
+    ctx.cookie, ctx.affinity = key .. "|" .. upstream.mark, affinity
+end
+
 local function by_cookie(upstream, affinity, tried, ctx)
-    local cookie = ngx.var["cookie_" .. affinity.name]
+    local key = ctx.key or cookie_of(upstream, affinity)
     if tried and affinity.change_on_failure then
-        cookie = nil
+        key = nil
     end
     if affinity.persistent then
-        for _, peer in ipairs(upstream.peers) do
-            if ngx.md5(peer.name) == cookie and not (tried and tried[peer]) then
-                return peer
-            end
+        local peer = key and state.digests(upstream)[key]
+        if peer and not (tried and tried[peer]) and peer.down <= now() then
+            return peer
         end
-        local peer = pick.round_robin(upstream, tried)
-        if not (tried and not affinity.change_on_failure) then
-            ctx.cookie, ctx.affinity = ngx.md5(peer.name), affinity
+        peer = pick.round_robin(upstream, tried)
+        if not (key and tried) then
+            give(ctx, upstream, affinity, md5(peer.name))
         end
         return peer
     end
-    if not cookie or not cookie:find("^%x+$") or #cookie ~= 32 then
-        cookie = ngx.md5(ngx.var.request_id .. random())
-        ctx.cookie, ctx.affinity = cookie, affinity
+    if not key then
+        key = md5(ngx.var.request_id .. random())
+        give(ctx, upstream, affinity, key)
     end
-    return by_key(upstream, cookie, tried)
+    ctx.key = key
+    return by_key(upstream, key, tried)
 end
 
-local function choose(location, ctx)
-    local id = location.upstream
-    if location.canaries then
-        id = canary.choose(location, ctx) or id
-    end
+local function prepare(ctx, location, id, other)
     local upstream = state.upstream(id)
-    if upstream.count == 0 and location.fallback then
-        upstream = state.upstream(location.fallback)
+    if upstream.count == 0 and other then
+        upstream = state.upstream(other)
     end
-    return upstream
+    ctx.location, ctx.upstream, ctx.peer = location, upstream, nil
+    if upstream.count == 0 then
+        return "503"
+    end
+end
+
+-- Decides the upstream of a request to the location; answers the status that refuses it, or nothing.
+function M.begin()
+    local location = locations[ngx.var.fairlead_location]
+    local id, ctx = location.upstream, ngx.ctx
+    if location.canaries then
+        local claimed = canary.choose(location, cookie_of)
+        if claimed and state.upstream(claimed).count > 0 then
+            id, ctx.canary = claimed, true
+            ctx.kept = state.upstream(location.upstream).affinity
+        end
+    end
+    return prepare(ctx, location, id, location.fallback)
+end
+
+-- The same for an error of the location that another service is to explain.
+function M.explain()
+    if holding > 0 then
+        release()
+    end
+    local location = locations[ngx.var.fairlead_location]
+    return prepare(ngx.ctx, location, location.errors)
+end
+
+local function first_try(upstream, ctx)
+    local tries = ctx.location.tries
+    if tries then
+        local others = upstream.count - 1
+        if tries > 0 and tries - 1 < others then
+            others = tries - 1
+        end
+        if others > 0 then
+            more_tries(others)
+        end
+    end
+end
+
+local function next_try(upstream, ctx)
+    last_failure()
+    state.failed(upstream, ctx.peer)
+    local tried = ctx.tried or {}
+    tried[ctx.peer], ctx.tried = true, tried
+    if holding > 0 then
+        release()
+    end
+    return tried
 end
 
 function M.balance()
     local ctx = ngx.ctx
     local upstream, tried = ctx.upstream, nil
-    if upstream then
-        last_failure()
-        state.failed(upstream, ctx.peer)
-        tried = ctx.tried or {}
-        tried[ctx.peer], ctx.tried = true, tried
-        ctx.peer.active = ctx.peer.active - 1
+    if ctx.peer then
+        tried = next_try(upstream, ctx)
     else
-        local location = state.locations[ngx.var.fairlead_location]
-        if not location or not location.upstream then
-            return ngx.exit(503)
-        end
-        upstream = choose(location, ctx)
-        ctx.upstream = upstream
-        if upstream.count == 0 then
-            ctx.upstream = nil
-            return ngx.exit(503)
-        end
-        local tries = location.tries or 1
-        if tries > 1 or tries == 0 then
-            more_tries(tries == 0 and upstream.count or tries - 1)
-        end
+        first_try(upstream, ctx)
     end
-    local settings = upstream.settings
-    local peer
+    local affinity, peer = upstream.affinity or ctx.kept, nil
     if upstream.count == 0 then
-        peer = ctx.peer
-    elseif settings.affinity then
-        peer = by_cookie(upstream, settings.affinity, tried, ctx)
+        peer = ctx.peer -- the endpoints went away between two tries
+    elseif affinity then
+        peer = by_cookie(upstream, affinity, tried, ctx)
     else
-        peer = (pick[settings.balance] or pick.round_robin)(upstream, tried)
+        peer = pick[upstream.balance](upstream, tried)
+    end
+    if not peer then
+        return ngx.exit(ngx.ERROR)
     end
     ctx.peer = peer
-    peer.active = peer.active + 1
+    if upstream.counting then
+        hold(peer)
+    end
     local ok, problem = set_peer(peer.address, peer.port)
     if not ok then
         ngx.log(ngx.ERR, "peer ", peer.name, ": ", problem)
-        return ngx.exit(500)
+        return ngx.exit(ngx.ERROR)
     end
 end
 
--- The end of a request that was given a peer.
-function M.done(ctx)
-    local peer, upstream = ctx.peer, ctx.upstream
-    peer.active = peer.active - 1
-    local status = ngx.status
-    if (status == 502 or status == 504) and not ngx.var.upstream_header_time:find("%d") then
-        state.failed(upstream, peer)
+-- The end of a request that was given a peer: `status` is the answer's.
+function M.done(ctx, status)
+    if holding > 0 then
+        release()
     end
-    if upstream.settings.balance == "ewma" then
-        local seconds = tonumber(ngx.var.upstream_response_time:match("([%d.]+)$"))
+    local peer, upstream = ctx.peer, ctx.upstream
+    if status == 502 or status == 504 then
+        local waited = ngx.var.upstream_header_time
+        if not (waited and waited:find("%d$")) then
+            state.failed(upstream, peer)
+        end
+    elseif peer.fails > 0 and status < 500 then
+        state.recovered(upstream, peer)
+    end
+    if upstream.balance == "ewma" then
+        local seconds = tonumber((ngx.var.upstream_response_time or ""):match("([%d.]+)$"))
         if seconds then
             local time = now()
             local weight = exp(-max(0, time - peer.touched) / DECAY)
             peer.ewma, peer.touched = peer.ewma * weight + seconds * (1 - weight), time
         end
+    end
+end
+
+-- Forgets what a request that lost its ctx still holds.
+function M.forget()
+    if holding > 0 then
+        release()
     end
 end
 

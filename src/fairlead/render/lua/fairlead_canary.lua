@@ -1,16 +1,39 @@
 -- Whether a request goes to a canary: header, then cookie, then weight.
 
+local state = require("fairlead_state")
+
 local random = math.random
 local find = ngx.re.find
 
 local M = {}
 
-local function claims(rule)
+local function header(name)
+    local value = ngx.req.get_headers(0)[name]
+    if type(value) == "table" then
+        value = value[1]
+    end
+    return value
+end
+
+-- A client that a canary or its main upstream gave a cookie stays where it is, unless header or cookie say otherwise.
+local function sticks(rule, location, cookie_of)
+    local main = state.upstream(location.upstream)
+    local canary = state.upstream(rule.upstream)
+    local affinity = canary.affinity or main.affinity
+    if not affinity or affinity.legacy then
+        return nil
+    end
+    if cookie_of(canary, affinity) then
+        return true
+    end
+    if cookie_of(main, affinity) then
+        return false
+    end
+end
+
+local function claims(rule, location, cookie_of)
     if rule.header then
-        local value = ngx.req.get_headers()[rule.header]
-        if type(value) == "table" then
-            value = value[1]
-        end
+        local value = header(rule.header)
         if value then
             if rule.value then
                 if value == rule.value then
@@ -35,14 +58,17 @@ local function claims(rule)
             return false
         end
     end
+    local stays = sticks(rule, location, cookie_of)
+    if stays ~= nil then
+        return stays
+    end
     return random() * rule.total < rule.weight
 end
 
 -- The id of the upstream that claims the request, or nil.
-function M.choose(location, ctx)
+function M.choose(location, cookie_of)
     for _, rule in ipairs(location.canaries) do
-        if claims(rule) then
-            ctx.canary = true
+        if claims(rule, location, cookie_of) then
             return rule.upstream
         end
     end

@@ -63,6 +63,7 @@ function M.check()
         return challenge(digest.realm)
     end
     ngx.req.clear_header("Authorization")
+    return ngx.exit(ngx.OK) -- which is what `satisfy any` looks for
 end
 
 return M

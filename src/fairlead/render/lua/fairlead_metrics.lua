@@ -5,7 +5,7 @@ local balancer = require("fairlead_balancer")
 local state = require("fairlead_state")
 
 local shared = ngx.shared.fairlead_metrics
-local tonumber = tonumber
+local tonumber, ipairs = tonumber, ipairs
 
 local M = {}
 
@@ -19,10 +19,18 @@ local HISTOGRAMS = {
     { "response_size", BYTES, "The response length (including request line, header, and request body)" },
 }
 
-local counted = {}
+local ngx, now = ngx, ngx.now
+local started_at, method_of = ngx.req.start_time, ngx.req.get_method
+local locations = state.locations
+local done, forget = balancer.done, balancer.forget
 
-local function fresh()
-    local entry = { count = 0 }
+-- What this worker counted since it last told: entries by location, method, and status with whether it was a canary's.
+local dirty = {}
+
+local function fresh(location, method, status, canary)
+    local entry = {
+        prefix = location.id .. " " .. method .. " " .. status .. " " .. (canary and 1 or 0) .. " ", count = 0,
+    }
     for number, each in ipairs(HISTOGRAMS) do
         local buckets = { sum = 0 }
         for index = 1, #each[2] + 1 do
@@ -42,40 +50,52 @@ local function observe(buckets, bounds, value)
     buckets.sum = buckets.sum + value
 end
 
--- Counts the request that just ended, and settles its peer.
-function M.log()
-    local var, ctx = ngx.var, ngx.ctx
-    if ctx.peer then
-        balancer.done(ctx)
+local function entry_of(location, method, status, canary)
+    local counted = location.counted
+    if not counted then
+        counted = {}
+        location.counted = counted
     end
-    local id = var.fairlead_location
-    if not state.locations[id] then
-        return
-    end
-    local method = var.request_method
     if not METHODS[method] then
         method = "OTHER"
     end
-    local of_location = counted[id]
-    if not of_location then
-        of_location = {}
-        counted[id] = of_location
-    end
-    local key = (ctx.canary and 2000 or 1000) + ngx.status
-    local of_method = of_location[method]
+    local of_method = counted[method]
     if not of_method then
         of_method = {}
-        of_location[method] = of_method
+        counted[method] = of_method
     end
+    local key = canary and status + 1000 or status
     local entry = of_method[key]
     if not entry then
-        entry = fresh()
+        entry = fresh(location, method, status, canary)
         of_method[key] = entry
     end
+    if entry.count == 0 then
+        dirty[#dirty + 1] = entry
+    end
+    return entry
+end
+
+-- Counts the request that just ended, and settles its peer.
+function M.log()
+    local var, ctx = ngx.var, ngx.ctx
+    local status, peer = ngx.status, ctx.peer
+    if peer then
+        done(ctx, status)
+    else
+        forget()
+    end
+    local location = ctx.location or locations[var.fairlead_location]
+    if not location then
+        return
+    end
+    local entry = entry_of(location, method_of(), status, ctx.canary)
     entry.count = entry.count + 1
-    observe(entry[1], SECONDS, tonumber(var.request_time) or 0)
-    if ctx.peer then
-        observe(entry[2], SECONDS, tonumber(var.upstream_response_time) or 0)
+    local took = now() - started_at()
+    observe(entry[1], SECONDS, took > 0 and took or 0)
+    if peer then
+        -- What ended within the first bucket did so for the upstream too, without asking NGINX to spell it.
+        observe(entry[2], SECONDS, took <= SECONDS[1] and took or tonumber(var.upstream_response_time) or took)
     end
     observe(entry[3], BYTES, tonumber(var.request_length) or 0)
     observe(entry[4], BYTES, tonumber(var.bytes_sent) or 0)
@@ -83,31 +103,30 @@ end
 
 -- Adds what this worker counted to what all did.
 function M.flush()
-    local all = counted
-    counted = {}
-    for id, methods in pairs(all) do
-        for method, keys in pairs(methods) do
-            for key, entry in pairs(keys) do
-                local canary = key >= 2000
-                local prefix = id .. " " .. method .. " " .. (key % 1000) .. " " .. (canary and 1 or 0) .. " "
-                shared:incr(prefix .. "n", entry.count, 0)
-                for number, each in ipairs(HISTOGRAMS) do
-                    for index = 1, #each[2] + 1 do
-                        if entry[number][index] > 0 then
-                            shared:incr(prefix .. number .. "b" .. index, entry[number][index], 0)
-                        end
-                    end
-                    if entry[number].sum > 0 then
-                        shared:incr(prefix .. number .. "s", entry[number].sum, 0)
-                    end
+    local entries = dirty
+    dirty = {}
+    for _, entry in ipairs(entries) do
+        local prefix = entry.prefix
+        shared:incr(prefix .. "n", entry.count, 0)
+        entry.count = 0
+        for number, each in ipairs(HISTOGRAMS) do
+            local buckets = entry[number]
+            for index = 1, #each[2] + 1 do
+                if buckets[index] > 0 then
+                    shared:incr(prefix .. number .. "b" .. index, buckets[index], 0)
+                    buckets[index] = 0
                 end
+            end
+            if buckets.sum > 0 then
+                shared:incr(prefix .. number .. "s", buckets.sum, 0)
+                buckets.sum = 0
             end
         end
     end
 end
 
 function M.start()
-    ngx.timer.every(1, function() M.flush() end)
+    ngx.timer.every(1, M.flush)
 end
 
 local function escaped(text)

@@ -1,0 +1,31 @@
+"""What every server and location is rendered with."""
+
+from msgspec import Struct
+
+from fairlead.model.route_settings import ControllerSettings
+from fairlead.model.route_tls import CertificateId
+from fairlead.model.route_upstreams import UpstreamKey
+from fairlead.model.routes import Routing
+from fairlead.render.nginx_needs import Needs
+
+KEEPALIVE = 320
+
+
+class Bundles(Struct, frozen=True):
+    """Where the files are: certificates for upstreams (with their keys), authorities, and what those revoked."""
+
+    pairs: dict[CertificateId, str]
+    authorities: dict[CertificateId, str]
+    revocations: dict[CertificateId, str]
+
+
+class Surroundings:
+    """Settings, needs, files; of upstreams, which keep how many idle connections and which give cookies."""
+
+    def __init__(self, routing: Routing, settings: ControllerSettings, needs: Needs, bundles: Bundles) -> None:
+        self.settings = settings
+        self.needs = needs
+        self.bundles = bundles
+        self.default_upstream = routing.default_upstream
+        self.keepalives: dict[UpstreamKey, int] = {each.key: each.keepalive for each in routing.upstreams}
+        self.sticky = frozenset(each.key for each in routing.upstreams if each.affinity is not None)
