@@ -124,7 +124,7 @@ def _prefixes(text: str, option: str) -> "tuple[Prefix, ...]":
 
 
 def _binding(text: str, option: str) -> "Binding | None":
-    from fairlead.agents.node.pages import parse_binding
+    from fairlead.agents.pages import parse_binding
 
     try:
         return parse_binding(text)
