@@ -8,6 +8,8 @@ from policy_rig import PolicyRig, a_namespace, a_pod, a_policy, labelled
 from rule_hosts import HOSTS, NODE, wait_until
 from rule_rig import Document, a_service, a_slice
 
+from fairlead.agents.events import Notice
+from fairlead.agents.node.denials import DenialNotices
 from fairlead.agents.node.policy_denials import PolicyDenials
 from fairlead.drivers.netlink.nflog import LogSocket
 from fairlead.drivers.netns import entered
@@ -307,7 +309,10 @@ def test_denied_packets_are_counted_and_told_by_policy_and_direction(
 ) -> None:
     policies.enforce(a_policy("closed"), settings=PolicySettings(log_group=77))
     counts: dict[tuple[str, str], int] = {}
-    denials = PolicyDenials(policies.part.policies_of, lambda: 0.0, counts)
+    told: list[Notice] = []
+    part = policies.part
+    notices = DenialNotices(part.pods_at, told.append, lambda: 0.0)
+    denials = PolicyDenials(part.policies_of, part.judged, notices, lambda: 0.0, counts)
     with entered(policies.hosts.node):
         packets = LogSocket(77)
     assert not policies.reaches("far-1", "web-1", protocol="UDP")
@@ -323,3 +328,7 @@ def test_denied_packets_are_counted_and_told_by_policy_and_direction(
     (line,) = [each for each in capfd.readouterr().err.splitlines() if "event=denied" in each]
     assert f"udp {HOSTS['far-1'][0]} -> {HOSTS['web-1'][0]}:8080" in line
     assert "NetworkPolicy shop/closed" in line
+    (notice,) = told
+    assert str(notice.about) == "Pod shop/web-1"
+    source = f"{HOSTS['far-1'][0]} (shop/far-1)"
+    assert notice.message.startswith(f"ingress denied: UDP from {source} to port 8080, by NetworkPolicy shop/closed;")

@@ -43,8 +43,11 @@ from fairlead.cluster.topology import IPV6_PLAN, NodeNetwork, Topology, Topology
 from fairlead.drivers.kubeapi import KubeClient
 from fairlead.drivers.netns import enter_for_good
 from fairlead.net import Family
+from fairlead.render.policy_chains import PolicySettings
 
 API_PORT_INSIDE = 6443
+_DENIED_GROUP = 1
+"""The nflog group of each node's denied packets; groups belong to a network namespace."""
 _ADMIN, _ADMINS = "kubernetes-admin", ("system:masters",)
 
 
@@ -130,6 +133,7 @@ def _agent(
         service_prefixes=topology.spec.service_prefixes,
         healthz=Binding("", HEALTH_PORT),
         metrics=Binding("127.0.0.1", METRICS_PORT),
+        policies=PolicySettings(log_group=_DENIED_GROUP),
         policy_gate=gate_of(sockets, node.name),
         return_through=tuple(ReturnHost(each, topology.hardware_of(lb.address)) for each in lb.addresses),
     )

@@ -56,6 +56,10 @@ class NodePolicies:
         """The subjects all rounds so far add up to."""
         return self._subjects
 
+    def holders(self, address: Address) -> Set[Key]:
+        """The pods that have an address."""
+        return self._holders.get(address, set())
+
     def members(self) -> dict[Collection, frozenset[Member]]:
         """The collections in use and their members, as all rounds so far add up to."""
         return {each: self._members(each) for each in (*self._groups, *self._named)}

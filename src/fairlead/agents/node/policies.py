@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
+from fairlead.agents.node.denials import Ends, Judged
 from fairlead.agents.node.policy_changes import join_changes
 from fairlead.agents.node.policy_objects import (
     CLUSTER_POLICIES,
@@ -20,6 +21,7 @@ from fairlead.agents.node.policy_objects import (
     keep_pod,
 )
 from fairlead.agents.node.tables import Feed, Outcome, Table
+from fairlead.compile.policy_groups import Key
 from fairlead.kube.core import Namespace
 from fairlead.kube.networking import NetworkPolicy
 from fairlead.kube.outlines import PodOutline
@@ -30,7 +32,7 @@ from fairlead.model.policy_profiles import PolicyChanges
 from fairlead.net import Address, Family
 from fairlead.nft.tables import TableContents
 from fairlead.nft.transactions import Transaction
-from fairlead.render.policy_chains import TABLE, PolicySettings
+from fairlead.render.policy_chains import TABLE, PolicySettings, name_of
 from fairlead.render.policy_rows import PolicyRows
 from fairlead.render.policy_stages import Stages, one_stage
 
@@ -104,6 +106,12 @@ class PolicyTable:
     def policies_of(self, prefix: str) -> tuple[Origin, ...]:
         """The policies of the profile whose denials are logged under a prefix."""
         return self._rows.policies_of(prefix)
+
+    def judges(self, prefix: str, address: Address) -> bool:
+        """Whether the profile whose denials are logged under a prefix judges an address."""
+        subject = self._rows.subjects.get(address)
+        profiles = (subject.ingress, subject.egress) if subject is not None else ()
+        return any(each is not None and name_of(each) == prefix for each in profiles)
 
     def suspects(self) -> AbstractSet[Origin]:
         """The policies that changed since the kernel last agreed."""
@@ -182,6 +190,18 @@ class PolicyPart:
     def policies_of(self, prefix: str) -> tuple[Origin, ...]:
         """The policies of the profile whose denials are logged under a prefix."""
         return next((found for table in self._tables if (found := table.policies_of(prefix))), ())
+
+    def judged(self, prefix: str, ends: Ends) -> Judged | None:
+        """Which end of a denied packet the profile of a prefix judged, None for a profile or a pod that is gone."""
+        both = (ends.source, ends.destination) if prefix.startswith("egress") else (ends.destination, ends.source)
+        for address in both:
+            if any(table.judges(prefix, address) for table in self._tables):
+                return Judged(address, self.pods_at(address))
+        return None
+
+    def pods_at(self, address: Address) -> Sequence[Key]:
+        """The pods that have an address, as far as policies see them."""
+        return sorted(self._objects.machine.holders(address))
 
     async def admit(self, pod: PolicyPod, news: Callable[[], None]) -> None:
         """Return once the kernel holds what there is to for a pod that is about to start; `news` starts a round."""

@@ -15,10 +15,12 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from fairlead.agents.events import EventWriter
 from fairlead.agents.lines import log
 from fairlead.agents.node.account import Account
+from fairlead.agents.node.denials import DenialNotices
 from fairlead.agents.node.flows import FlowCleaning
 from fairlead.agents.node.healthchecks import HealthChecks
 from fairlead.agents.node.hostsettings import apply_host_settings
@@ -113,11 +115,15 @@ class NodeAgent:
         )
         self._parts: Sequence[Part] = (ServicePart(objects, settings, FlowCleaning(self._account.counts).forget),)
         self._policies: PolicyPart | None = None
+        self._packets: LogSocket | None = None
         if config.policies is not None:
+            enforced = self._open_log(config.policies)
             first = secrets.randbits(32)  # most likely no connection here was ever judged by this generation
-            self._policies = PolicyPart(PolicyObjects(config.node), config.policies, first)
-            self._parts = (*self._parts, self._policies)
-            self._denials = PolicyDenials(self._policies.policies_of, time.monotonic, self._account.counts.denied)
+            part = self._policies = PolicyPart(PolicyObjects(config.node), enforced, first)
+            self._parts = (*self._parts, part)
+            notices = DenialNotices(part.pods_at, tell, time.monotonic)
+            counts = self._account.counts.denied
+            self._denials = PolicyDenials(part.policies_of, part.judged, notices, time.monotonic, counts)
         self._tables = tuple(table for part in self._parts for table in part.tables())
         graces = GracePeriodsBeside(self._news.set)
         self._upkeeps = [Upkeep(table, nft, self._account, graces) for table in self._tables]
@@ -137,8 +143,8 @@ class NodeAgent:
             tasks.create_task(self._checks.run())
             if self._policies is not None and self._config.policy_gate is not None:
                 tasks.create_task(serve_gate(self._config.policy_gate, self._policies, self._news.set))
-            if self._config.policies is not None and self._config.policies.log_group is not None:
-                self._listen_to_denials(self._config.policies.log_group)
+            if self._packets is not None:
+                self._listen_to_denials(self._packets)
             for what, binding, pages in (
                 ("health", self._config.healthz, self._account.health_page),
                 ("metrics", self._config.metrics, self._account.metrics_page),
@@ -177,12 +183,18 @@ class NodeAgent:
             return
         asyncio.get_running_loop().add_reader(monitor, self._heard, monitor)
 
-    def _listen_to_denials(self, group: int) -> None:
+    def _open_log(self, settings: PolicySettings) -> PolicySettings:
+        """Listen to the log of denied packets, and return the settings; without that log where the kernel has none."""
+        if settings.log_group is None:
+            return settings
         try:
-            packets = LogSocket(group)
+            self._packets = LogSocket(settings.log_group)
         except FairleadError as error:
             log(event="deaf", error=str(error))
-            return
+            return replace(settings, log_group=None)
+        return settings
+
+    def _listen_to_denials(self, packets: LogSocket) -> None:
         asyncio.get_running_loop().add_reader(packets, lambda: self._denials.take(packets.read()))
 
     def _opens_on(self, node: Node) -> tuple[Address, ...]:
