@@ -78,19 +78,17 @@ class PolicyRig(Rig):
             feed.take(Replaced(tuple(feed.keep(msgspec.convert(each, feed.cls)) for each in of_kind)))
         self._attend()
 
-    def hear(self, *documents: Document) -> None:
-        """Hear of policies, pods and namespaces that are new or changed, all in one round."""
-        for each in documents:
-            feed = self._policy_feeds[each["kind"]]
-            feed.take(Applied(feed.keep(msgspec.convert(each, feed.cls))))
+    def hear(self, *documents: Document, lose: Sequence[Document] = ()) -> None:
+        """Hear of policies, pods and namespaces that are new, changed or gone, all in one round."""
+        for told, named in ((Applied, documents), (Deleted, lose)):
+            for each in named:
+                feed = self._policy_feeds[each["kind"]]
+                feed.take(told(feed.keep(msgspec.convert(each, feed.cls))))
         self._attend()
 
     def lose(self, *documents: Document) -> None:
         """Hear of policies, pods and namespaces that are gone, all in one round."""
-        for each in documents:
-            feed = self._policy_feeds[each["kind"]]
-            feed.take(Deleted(feed.keep(msgspec.convert(each, feed.cls))))
-        self._attend()
+        self.hear(lose=documents)
 
     def reaches(self, place: str, target: str, port: int = 8080, protocol: str = "TCP", family: int = 0) -> bool:
         """Whether a host, by its name, or an address answers another one's first packet."""

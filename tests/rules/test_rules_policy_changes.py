@@ -4,10 +4,12 @@ import select
 import socket
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from policy_rig import PolicyRig, a_pod, a_policy, labelled
 from rule_hosts import DEADLINE, HOSTS
+from rule_rig import Document
 
 from fairlead.compile.policy_pods import compile_pod
 from fairlead.drivers.netns import open_socket
@@ -151,22 +153,76 @@ class Traffic(threading.Thread):
         return opened
 
 
-def test_a_thousand_changes_open_no_window_and_drop_nothing_allowed(policies: PolicyRig) -> None:
+@pytest.fixture
+def traffic(policies: PolicyRig) -> Iterator[Traffic]:
+    """Traffic that must be answered where it is allowed, and nowhere else."""
+    traffic = Traffic(policies)
+    yield traffic
+    traffic.end()
+    assert traffic.answered > 100
+    assert (traffic.unanswered, traffic.leaked) == (0, 0)
+
+
+def test_a_thousand_changes_open_no_window_and_drop_nothing_allowed(policies: PolicyRig, traffic: Traffic) -> None:
     """What is denied before and after is never delivered in between, nor dropped what is allowed before and after.
 
-    Two policies that allow the same take turns, both there for a moment, while connections are opened all the time.
+    Two policies that allow the same take turns, now and then both there for a moment, while connections are opened all
+    the time.
     """
     turns = [a_policy(name, ingress=[{"from": [FAR_1]}]) for name in ("one", "two")]
     policies.enforce(turns[0])
     long_lived = policies.open("far-1", HOSTS["web-1"][0], 8080)
     assert long_lived.hear().by == "web-1"
-    traffic = Traffic(policies)
     traffic.start()
     for number in range(500):
-        policies.hear(turns[(number + 1) % 2])
-        policies.lose(turns[number % 2])
+        comes, goes = turns[(number + 1) % 2], turns[number % 2]
+        if number % 10:
+            policies.hear(comes, lose=[goes])
+        else:
+            policies.hear(comes)
+            policies.lose(goes)
         if number % 50 == 0:
             assert long_lived.ask().by == "web-1"
-    traffic.end()
-    assert traffic.answered > 100
-    assert (traffic.unanswered, traffic.leaked) == (0, 0)
+
+
+def test_who_changes_from_one_allowed_or_denied_group_to_another_is_so_all_the_time(
+    policies: PolicyRig, traffic: Traffic
+) -> None:
+    allowed = [{"from": [{"podSelector": labelled(role=role)}]} for role in ("guest", "friend")]
+    denied = [{"action": "Deny", "from": [{"pods": a_selection(role=role)}]} for role in ("thief", "spy")]
+    policies.enforce(
+        a_policy(ingress=[*allowed, {"from": [{"namespaceSelector": {}, "podSelector": labelled(pod="far-2")}]}]),
+        a_cluster_policy("no-crime", ingress=denied),
+        a_pod("far-1", {"role": "friend"}),
+        a_pod("far-2", {"role": "spy"}),
+    )
+    traffic.start()
+    for number in range(100):
+        policies.hear(
+            a_pod("far-1", {"role": ("guest", "friend")[number % 2]}),
+            a_pod("far-2", {"role": ("thief", "spy")[number % 2]}),
+        )
+
+
+def test_agents_that_start_again_after_policies_changed_open_no_window(policies: PolicyRig, traffic: Traffic) -> None:
+    """Each goes from the rows of the one before to its own, which say the same in another way."""
+    turns = [a_policy(name, ingress=[{"from": [FAR_1]}]) for name in ("one", "two")]
+    policies.enforce(turns[0])
+    traffic.start()
+    for number in range(50):
+        policies.enforce_again(turns[(number + 1) % 2])
+
+
+def a_selection(**labels: str) -> Document:
+    """Pods of all namespaces."""
+    return {"namespaceSelector": {}, "podSelector": labelled(**labels)}
+
+
+def a_cluster_policy(name: str, **spec: Any) -> Document:
+    """A ClusterNetworkPolicy of the administrators' tier, for all pods."""
+    subject: Document = {"namespaces": {}}
+    return {
+        "kind": "ClusterNetworkPolicy",
+        "metadata": {"name": name},
+        "spec": {"tier": "Admin", "priority": 1, "subject": subject, **spec},
+    }
