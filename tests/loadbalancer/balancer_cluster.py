@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -89,9 +90,7 @@ class Cluster:
     def backends(self, address: str, port: int, protocol: str = "tcp") -> set[str]:
         """The nodes that the load-balancer host's rows lead to."""
         listed = self.at("lb", "nft", "list", "map", "ip", "fairlead", "backends")
-        key = f"{address} . {protocol} . {port} . "
-        rows = [row.strip() for row in listed.replace("elements = {", "").split(",")]
-        return {row.split(" : ")[1].split(" . ")[0] for row in rows if row.startswith(key)}
+        return set(re.findall(rf"{re.escape(address)} \. {protocol} \. {port} \. \d+ : (\S+) \.", listed))
 
     @asynccontextmanager
     async def load(self, *targets: str, rate: int = 200, hold: int = 50) -> AsyncGenerator[Load]:

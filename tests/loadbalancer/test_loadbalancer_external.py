@@ -133,11 +133,13 @@ async def test_draining_a_node_fails_no_connection(cluster: Cluster) -> None:
     async with cluster.load(f"{address}:80") as load:
         await asyncio.sleep(1)
         await asyncio.to_thread(cluster.kubectl, "cordon", "node-1")
-        await asyncio.to_thread(
-            eventually, lambda: cluster.backends(address, 80) == set(NODES[1:]), "rows without node-1"
-        )
-        await asyncio.sleep(2)
-        await asyncio.to_thread(cluster.kubectl, "uncordon", "node-1")
+        try:
+            await asyncio.to_thread(
+                eventually, lambda: cluster.backends(address, 80) == set(NODES[1:]), "rows without node-1"
+            )
+            await asyncio.sleep(2)
+        finally:
+            await asyncio.to_thread(cluster.kubectl, "uncordon", "node-1")
         await asyncio.to_thread(eventually, lambda: cluster.backends(address, 80) == set(NODES), "rows with node-1")
         await asyncio.sleep(1)
     assert load.told["failed"] == 0, load.told["failures"]
