@@ -3,9 +3,16 @@
 import json
 import subprocess
 import sys
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
+import pytest
+
+from fairlead.cli.objects import list_where_served
 from fairlead.cli.output import EXIT_NO, EXIT_OK, EXIT_USAGE
+from fairlead.drivers.kubeapi import ApiError, KubeClient
+from fairlead.drivers.kubeapi.transport import ApiRequest, ApiResponse
+from fairlead.kube.policy import ClusterNetworkPolicy
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "policies"
 APPLICATION = EXAMPLES / "application.yaml"
@@ -56,3 +63,26 @@ def test_lint_leaves_with_one_where_something_never_works(tmp_path: Path) -> Non
     errors = [each for each in json.loads(wrong.stdout) if each["severity"] == "error"]
     assert [each["origin"]["field"] for each in errors] == ["spec.ports[0].targetPort"]
     assert run("lint", "-f", APPLICATION).returncode == EXIT_OK
+
+
+class WithoutKind:
+    """An API server that knows no kind at all, as a transport; or one that shows it to nobody."""
+
+    def __init__(self, status: int) -> None:
+        self._answer = ApiResponse(status, body=b"404 page not found\n")
+
+    async def send(self, request: ApiRequest) -> ApiResponse:
+        assert request.path == "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies"
+        return self._answer
+
+    def stream(self, request: ApiRequest) -> AsyncGenerator[bytes, None]:
+        raise AssertionError(request)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+async def test_a_cluster_that_does_not_know_cluster_network_policies_has_none() -> None:
+    assert await list_where_served(KubeClient(WithoutKind(404)), ClusterNetworkPolicy) == ()
+    with pytest.raises(ApiError):
+        await list_where_served(KubeClient(WithoutKind(403)), ClusterNetworkPolicy)

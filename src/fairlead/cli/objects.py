@@ -4,14 +4,18 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from fairlead.cli.homes import running_cluster
 from fairlead.drivers.errors import FairleadError
 
 if TYPE_CHECKING:
+    from fairlead.drivers.kubeapi import KubeClient
     from fairlead.kube.documents import Document
+    from fairlead.kube.meta import KubeObject
     from fairlead.sim.reach_objects import PolicyObjects
+
+T = TypeVar("T", bound="KubeObject")
 
 
 def read_manifests(files: Sequence[Path]) -> "list[Document]":
@@ -44,6 +48,18 @@ def live_objects(name: str) -> "PolicyObjects":
     return asyncio.run(_list(home.kubeconfig))
 
 
+async def list_where_served(client: "KubeClient", kind: "type[T]") -> "tuple[T, ...]":
+    """Every object of a kind; none where the API server does not know the kind. Raises ApiError."""
+    from fairlead.drivers.kubeapi import ApiError
+
+    try:
+        return (await client.list(kind)).items
+    except ApiError as error:
+        if error.status == 404:
+            return ()
+        raise
+
+
 async def _list(kubeconfig: Path) -> "PolicyObjects":
     from fairlead.drivers.kubeapi import HttpTransport, KubeClient
     from fairlead.kube.core import Namespace, Pod, Service
@@ -55,7 +71,7 @@ async def _list(kubeconfig: Path) -> "PolicyObjects":
     client = KubeClient(HttpTransport.from_kubeconfig(kubeconfig))
     try:
         namespaces, policies, tiered = await asyncio.gather(
-            client.list(Namespace), client.list(NetworkPolicy), client.list(ClusterNetworkPolicy)
+            client.list(Namespace), client.list(NetworkPolicy), list_where_served(client, ClusterNetworkPolicy)
         )
         pods, services, slices, ingresses = await asyncio.gather(
             client.list(Pod), client.list(Service), client.list(EndpointSlice), client.list(Ingress)
@@ -65,7 +81,7 @@ async def _list(kubeconfig: Path) -> "PolicyObjects":
     return PolicyObjects(
         namespaces=namespaces.items,
         pods=pods.items,
-        policies=(*policies.items, *tiered.items),
+        policies=(*policies.items, *tiered),
         services=services.items,
         slices=slices.items,
         ingresses=ingresses.items,

@@ -12,6 +12,7 @@ import typer
 from msgspec.structs import replace
 
 from fairlead.cli.homes import DEFAULT_NAME, NameOption, running_cluster
+from fairlead.cli.objects import list_where_served
 from fairlead.cli.output import EXIT_NO, EXIT_REFUSED, EXIT_USAGE, Output, answer_json, complain
 from fairlead.drivers.errors import FairleadError
 
@@ -116,11 +117,11 @@ async def _list_world(kubeconfig: Path) -> "World":
             client.list(Node), client.list(Pod), client.list(Service), client.list(EndpointSlice)
         )
         namespaces, policies, tiered = await asyncio.gather(
-            client.list(Namespace), client.list(NetworkPolicy), client.list(ClusterNetworkPolicy)
+            client.list(Namespace), client.list(NetworkPolicy), list_where_served(client, ClusterNetworkPolicy)
         )
     finally:
         await client.close()
-    every = (*policies.items, *tiered.items)
+    every = (*policies.items, *tiered)
     return World.of(nodes.items, pods.items, services.items, slices.items, namespaces.items, every)
 
 
