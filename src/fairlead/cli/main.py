@@ -27,7 +27,7 @@ VERBS = {
     "agent": "agent",
 }
 """Each verb, and the name of its module and of the function in it."""
-AGENTS = {"loadbalancer": "agent_loadbalancer"}
+AGENTS = {"loadbalancer": "agent_loadbalancer", "ingress": "agent_ingress"}
 """The agents that have options of their own: those of `fairlead agent NAME`."""
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from fairlead.drivers.kubeapi import ApiError, KubeClient, PatchType
+from fairlead.drivers.kubeapi import ApiError, ApiRequest, KubeClient, PatchType
 from fairlead.kube.documents import Document, mapping_at, text_at
 from fairlead.kube.resources import Resource, find_resource
 from fairlead.kube.yamlcodec import parse_documents
@@ -50,6 +50,16 @@ class Outcome(Struct, frozen=True):
     verb: str
     refusal: str = ""
     warnings: tuple[str, ...] = ()
+
+
+class _Served(Struct, frozen=True):
+    name: str
+    kind: str
+    namespaced: bool = False
+
+
+class _Discovery(Struct, frozen=True):
+    resources: tuple[_Served, ...] = ()
 
 
 def manifest_files(paths: Sequence[Path]) -> list[Path]:
@@ -93,7 +103,7 @@ async def apply_manifests(
 async def _apply(client: KubeClient, manifest: Manifest) -> Outcome:
     document = manifest.document
     api_version, kind = text_at(document, "apiVersion"), text_at(document, "kind")
-    resource = find_resource(api_version, kind)
+    resource = find_resource(api_version, kind) or await _discovered(client, api_version, kind)
     if resource is None:
         refusal = f'no matches for kind "{kind}" in version "{api_version}": this cluster does not serve it'
         return Outcome(str(manifest), manifest.source, "refused", refusal)
@@ -104,6 +114,21 @@ async def _apply(client: KubeClient, manifest: Manifest) -> Outcome:
     except ApiError as error:
         return Outcome(str(manifest), manifest.source, "refused", error.message)
     return Outcome(str(manifest), manifest.source, verb)
+
+
+async def _discovered(client: KubeClient, api_version: str, kind: str) -> Resource | None:
+    """The resource of a kind that only the API server knows, such as a custom one."""
+    group, _, version = api_version.rpartition("/")
+    path = f"/apis/{api_version}" if group else f"/api/{api_version}"
+    try:
+        response = await client.request(ApiRequest("GET", path))
+        listed = msgspec.json.decode(response.body, type=_Discovery)
+    except (ApiError, msgspec.MsgspecError):
+        return None
+    for each in listed.resources:
+        if each.kind == kind and "/" not in each.name:
+            return Resource(group, version, kind, each.name, each.namespaced)
+    return None
 
 
 def _with_last_applied(document: Document, namespace: str) -> Document:

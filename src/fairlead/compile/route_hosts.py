@@ -189,7 +189,7 @@ def _tls(
     chosen = listed[0] if listed else _by_name(host, draft.tls, namespace, certificate_of)
     ciphers = next((each.ciphers for each in drafts if each.ciphers is not None), None)
     prefer = next((each.prefer_server_ciphers for each in drafts if each.prefer_server_ciphers is not None), None)
-    settings = ServerTls(certificate=None, ciphers=ciphers, prefer_server_ciphers=prefer)
+    settings = ServerTls(ciphers=ciphers, prefer_server_ciphers=prefer)
     if chosen is None or not chosen.secret_name:
         return settings, None
     wanted = CertificateId(namespace, chosen.secret_name)
@@ -204,7 +204,7 @@ def _tls(
         names = ", ".join(found.names) or "no name"
         findings.append(Finding(Severity.WARNING, origin, f"{secret} is good for {names}; {rest}", "name another"))
         return settings, None
-    return replace(settings, certificate=wanted), wanted
+    return settings, wanted
 
 
 def _by_name(host: str, tls: Sequence[IngressTLS], namespace: str, certificate_of: CertificateOf) -> IngressTLS | None:

@@ -9,7 +9,7 @@ import asyncio
 import os
 import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -167,6 +167,12 @@ class Nginx:
     def reload(self) -> None:
         """Tell the master to read its configuration anew; what comes of it, `generation` says."""
         self._signal(signal.SIGHUP)
+
+    def end_workers(self, pids: Iterable[int]) -> None:
+        """Tell workers that finish what they have to end at once."""
+        for pid in set(pids) & set(self.workers().ending):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
 
     def quit(self) -> None:
         """Tell NGINX to finish the requests it has and end."""

@@ -29,9 +29,8 @@ class Certificate(Struct, frozen=True, kw_only=True):
 
 
 class ServerTls(Struct, frozen=True, kw_only=True):
-    """TLS of one server. `certificate` None is the default certificate, yet HTTPS counts as configured."""
+    """TLS of one server. Which certificate a client sees is not in it: that changes without a reload."""
 
-    certificate: CertificateId | None
     ciphers: str | None = None
     prefer_server_ciphers: bool | None = None
 

@@ -1,7 +1,7 @@
 """The first process of the ingress controller's pod: it keeps the controller running and lets NGINX outlive it.
 
-Comes in: what to run as the controller. Goes out: that, again after it dies, and one exit code. It does nothing else, so
-that nothing else can end it: NGINX is started by the controller and comes to this process when that dies, and the next
+Comes in: what to run as the controller. Goes out: that, again after it dies, and one exit code. It does nothing else,
+so that nothing else can end it. NGINX is started by the controller and comes to this process when that dies; the next
 controller finds it by its pid file.
 """
 

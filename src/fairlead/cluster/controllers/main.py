@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from fairlead.cluster.controllers.addons import AddonLoop
 from fairlead.cluster.controllers.budget_loop import BudgetLoop
 from fairlead.cluster.controllers.claim_loop import ClaimLoop
 from fairlead.cluster.controllers.cronjob_loop import CronJobLoop
@@ -78,6 +79,7 @@ async def main(client: KubeClient, clock: Callable[[], float] = time.time, *, ro
         EndpointsLoop(world, performer).loop,
         ProvisionLoop(world, performer, root_ca).loop,
         NamespaceLoop(world, client).loop,
+        AddonLoop(world, client).loop,
         _garbage(world, client, performer).loop,
     )
     # A bug in a listener or a loop ends the group, and with it this program: half a set of controllers helps nobody.
