@@ -1,7 +1,8 @@
-"""Nine pods on two nodes whose agent parts are at work, and probes of all their pairs at once, in both families.
+"""Pods on two nodes whose agent parts are at work, and probes of all their pairs at once, in both families.
 
-Comes in: policies as documents. Goes out: which probes arrived. A TCP probe arrived when its handshake is done, a UDP
-probe when its datagram lies at the receiver: nothing needs to answer, so that all probes are under way together.
+Comes in: pods, namespaces and policies as documents. Goes out: which probes arrived. A TCP probe arrived when its
+handshake is done, a UDP probe when its datagram lies at the receiver: nothing needs to answer, so that all probes are
+under way together.
 """
 
 import selectors
@@ -10,11 +11,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from enum import StrEnum
+from itertools import product
 from typing import Any
 
 import msgspec
 from matrix_nodes import FAMILIES, NODES, Network, Place
-from nine_pods import PORTS, PROTOCOLS, namespaces, pods, second_address
+from nine_pods import PROTOCOLS
 from oracle import Document
 
 from fairlead.agents.node.objects import ServiceObjects
@@ -34,13 +36,6 @@ _MOMENT = 0.05
 _POD_RANGES, _SERVICE_RANGES = ["10.244.0.0/16", "fd00:10:244::/48"], ("10.96.0.0/16", "fd00:10:96::/112")
 Probe = tuple[int, int, str, int]
 """Numbers of the source and of the destination, protocol, port of the destination."""
-PROBES: tuple[Probe, ...] = tuple(
-    (source, target, protocol, port)
-    for source in range(9)
-    for target in range(9)
-    for protocol in PROTOCOLS
-    for port in PORTS
-)
 
 
 class Way(StrEnum):
@@ -53,19 +48,24 @@ class Way(StrEnum):
 
 
 class Matrix:
-    """The pods and the nodes. The pods' Services have cluster addresses and node ports each."""
+    """Pods on nodes, every one of them listening on all ports. Their Services have cluster addresses and node ports.
 
-    def __init__(self) -> None:
-        self.pods = pods()
-        for pod in self.pods:
-            first = pod["status"]["podIP"]
-            pod["status"]["podIPs"] = [{"ip": first}, {"ip": second_address(first)}]
-        self._network = Network([Place(node_of(pod), (address_of(pod, 0), address_of(pod, 1))) for pod in self.pods])
+    Each pod has to name its node, and have an address of each family.
+    """
+
+    def __init__(self, pods: Sequence[Document], namespaces: Sequence[Document], ports: Sequence[int]) -> None:
+        self.pods = pods
+        self.probes: tuple[Probe, ...] = tuple(
+            product(range(len(pods)), range(len(pods)), PROTOCOLS, ports),
+        )
+        self._namespaces = namespaces
+        self._ports = ports
+        self._network = Network([Place(node_of(pod), (address_of(pod, 0), address_of(pod, 1))) for pod in pods])
         self._listeners = {
             (number, protocol, port): self._listen(host, protocol, port)
             for number, host in enumerate(self._network.pods)
             for protocol in PROTOCOLS
-            for port in PORTS
+            for port in ports
         }
         self._nft: dict[str, NftSocket] = {}
         for name, host in self._network.nodes.items():
@@ -80,7 +80,7 @@ class Matrix:
 
     def enforce(self, policies: Sequence[Document]) -> None:
         """Be agents that start anew on nodes without rows, with these policies."""
-        everything = [*map(_node, NODES), *namespaces(), *self.pods, *_services(self.pods), *policies]
+        everything = [*map(_node, NODES), *self._namespaces, *self.pods, *self._services(), *policies]
         prefixes = tuple(map(parse_prefix, _SERVICE_RANGES))
         for node in NODES:
             self._network.run(node, "nft", "flush", "ruleset")
@@ -100,7 +100,7 @@ class Matrix:
         Waits until those wanted have, and then a moment for others.
         """
         with ExitStack() as stack:
-            dialled = {probe: stack.enter_context(self._dial(way, family, probe)) for probe in PROBES}
+            dialled = {probe: stack.enter_context(self._dial(way, family, probe)) for probe in self.probes}
             found: set[Probe] = set()
             deadline = time.monotonic() + DEADLINE
             while not wanted <= found and time.monotonic() < deadline:
@@ -146,7 +146,13 @@ class Matrix:
         if way is Way.CLUSTER:
             return _cluster_address(target, family), port
         node = entry_of(way, self.pods[source])
-        return NODES[node][family], node_port(target, protocol, port)
+        return NODES[node][family], self.node_port(target, protocol, port)
+
+    def node_port(self, target: int, protocol: str, port: int) -> int:
+        """The node port of a pod's Service."""
+        return (
+            30000 + (target * len(PROTOCOLS) + PROTOCOLS.index(protocol)) * len(self._ports) + self._ports.index(port)
+        )
 
     def _listen(self, host: int, protocol: str, port: int) -> socket.socket:
         opened = open_socket(host, socket.AF_INET6, socket.SOCK_STREAM if protocol == "TCP" else socket.SOCK_DGRAM)
@@ -156,6 +162,31 @@ class Matrix:
         if protocol == "TCP":
             opened.listen(512)
         return opened
+
+    def _services(self) -> Iterator[Document]:
+        for number, pod in enumerate(self.pods):
+            name, space = pod["metadata"]["name"], pod["metadata"]["namespace"]
+            addresses = [_cluster_address(number, family) for family in range(2)]
+            ports: list[Document] = [
+                {"name": f"{protocol.lower()}-{port}", "protocol": protocol, "port": port}
+                for protocol in PROTOCOLS
+                for port in self._ports
+            ]
+            opened = [{**each, "nodePort": self.node_port(number, each["protocol"], each["port"])} for each in ports]
+            yield {
+                "kind": "Service",
+                "metadata": {"name": name, "namespace": space},
+                "spec": {"type": "NodePort", "clusterIP": addresses[0], "clusterIPs": addresses, "ports": opened},
+            }
+            for index, family in enumerate(FAMILIES):
+                labels = {"kubernetes.io/service-name": name}
+                yield {
+                    "kind": "EndpointSlice",
+                    "metadata": {"name": f"{name}-{family.lower()}", "namespace": space, "labels": labels},
+                    "addressType": family,
+                    "endpoints": [{"addresses": [address_of(pod, index)], "nodeName": node_of(pod)}],
+                    "ports": ports,
+                }
 
 
 def node_of(pod: Document) -> str:
@@ -172,11 +203,6 @@ def entry_of(way: Way, source: Document) -> str:
     """The node at which a pod's connection is taken in."""
     here = node_of(source)
     return here if way is not Way.OTHER_NODE else next(name for name in NODES if name != here)
-
-
-def node_port(target: int, protocol: str, port: int) -> int:
-    """The node port of a pod's Service."""
-    return 30000 + 10 * target + 2 * PROTOCOLS.index(protocol) + PORTS.index(port)
 
 
 def _cluster_address(target: int, family: int) -> str:
@@ -218,29 +244,3 @@ def _node(name: str) -> Document:
         "spec": {"podCIDR": _POD_RANGES[0], "podCIDRs": _POD_RANGES},
         "status": {"addresses": [{"type": "InternalIP", "address": each} for each in NODES[name]]},
     }
-
-
-def _services(every: Sequence[Document]) -> Iterator[Document]:
-    for number, pod in enumerate(every):
-        name, space = pod["metadata"]["name"], pod["metadata"]["namespace"]
-        addresses = [_cluster_address(number, family) for family in range(2)]
-        ports: list[Document] = [
-            {"name": f"{protocol.lower()}-{port}", "protocol": protocol, "port": port}
-            for protocol in PROTOCOLS
-            for port in PORTS
-        ]
-        opened = [{**each, "nodePort": node_port(number, each["protocol"], each["port"])} for each in ports]
-        yield {
-            "kind": "Service",
-            "metadata": {"name": name, "namespace": space},
-            "spec": {"type": "NodePort", "clusterIP": addresses[0], "clusterIPs": addresses, "ports": opened},
-        }
-        for index, family in enumerate(FAMILIES):
-            labels = {"kubernetes.io/service-name": name}
-            yield {
-                "kind": "EndpointSlice",
-                "metadata": {"name": f"{name}-{family.lower()}", "namespace": space, "labels": labels},
-                "addressType": family,
-                "endpoints": [{"addresses": [address_of(pod, index)], "nodeName": node_of(pod)}],
-                "ports": ports,
-            }

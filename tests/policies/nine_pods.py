@@ -38,7 +38,7 @@ def a_pod(namespace: str, name: str, address: str) -> Document:
         "kind": "Pod",
         "metadata": {"name": name, "namespace": namespace, "labels": {"pod": name}},
         "spec": {"nodeName": "node-1" if name != "b" else "node-2", "containers": [{"name": "c", "ports": ports}]},
-        "status": {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]},
+        "status": {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}, {"ip": second_address(address)}]},
     }
 
 

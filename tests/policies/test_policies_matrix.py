@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 from matrix_nodes import FAMILIES, NODES
-from matrix_rig import PROBES, Matrix, Probe, Way, address_of, entry_of, node_of, node_port
-from nine_pods import namespaces, some_policies
+from matrix_rig import Matrix, Probe, Way, address_of, entry_of, node_of
+from nine_pods import PORTS, namespaces, pods, some_policies
 from oracle import Document, Oracle
 
 pytestmark = pytest.mark.kernel
@@ -15,7 +15,7 @@ SEEDS = range(5000, 5000 + (240 if os.environ.get("FAIRLEAD_LONG") else 8))
 
 @pytest.fixture(scope="module")
 def matrix() -> Iterator[Matrix]:
-    rig = Matrix()
+    rig = Matrix(pods(), namespaces(), PORTS)
     yield rig
     rig.close()
 
@@ -26,7 +26,7 @@ def oracle_of(matrix: Matrix, family: int, policies: list[Document]) -> Oracle:
     return Oracle([*namespaces(), *found, *policies])
 
 
-def passes(oracle: Oracle, way: Way, family: int, probe: Probe) -> bool:
+def passes(matrix: Matrix, oracle: Oracle, way: Way, family: int, probe: Probe) -> bool:
     """Whether both sides allow a probe, each judging what it sees.
 
     A node port is translated at the node that was dialled: to a sender elsewhere it is an address outside the cluster.
@@ -40,7 +40,7 @@ def passes(oracle: Oracle, way: Way, family: int, probe: Probe) -> bool:
     if entry == node_of(source):
         out = oracle.lets_out(source, target, protocol, port)
     else:
-        out = oracle.lets_out(source, address, protocol, node_port(probe[1], protocol, port))
+        out = oracle.lets_out(source, address, protocol, matrix.node_port(probe[1], protocol, port))
     return out and oracle.lets_in(source if entry == node_of(target) else address, target, protocol, port)
 
 
@@ -52,7 +52,7 @@ def test_packets_arrive_where_the_oracle_says(matrix: Matrix, seed: int) -> None
         oracle = oracle_of(matrix, index, policies)
         for way in Way:
             # What a pod sends itself through a Service is left to the implementation, and all suites leave it out.
-            judged = {probe for probe in PROBES if way is Way.POD or probe[0] != probe[1]}
-            wanted = {probe for probe in judged if passes(oracle, way, index, probe)}
+            judged = {probe for probe in matrix.probes if way is Way.POD or probe[0] != probe[1]}
+            wanted = {probe for probe in judged if passes(matrix, oracle, way, index, probe)}
             arrived = matrix.arrived(way, family, wanted) & judged
             assert arrived == wanted, f"{family} through {way}: {policies}"
