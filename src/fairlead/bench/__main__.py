@@ -88,6 +88,12 @@ def _reach() -> list[Measurement]:
     return reach()
 
 
+def _balance() -> list[Measurement]:
+    from fairlead.bench.balance import balance
+
+    return balance()
+
+
 BENCHMARKS: dict[str, Callable[[], list[Measurement]]] = {
     "boot": _boot,
     "memory": _memory,
@@ -102,6 +108,7 @@ BENCHMARKS: dict[str, Callable[[], list[Measurement]]] = {
     "policies": _policies,
     "policed": _policed,
     "reach": _reach,
+    "balance": _balance,
 }
 
 

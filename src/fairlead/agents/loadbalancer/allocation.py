@@ -84,8 +84,9 @@ class Allocation:
                     await self._take_pools()
                 self._take_services()
                 grants, remarks = self.book.step()
-                for remark in remarks:
-                    self._say(remark)
+                self._say(remarks)
+                if grants:
+                    log(event="allocated", granted=len(grants), waiting=len(self.book.waiting))
                 self._unwritten |= {grant.service: grant for grant in grants}
                 for _ in range(min(_WRITERS - len(self._writing), len(self._unwritten))):
                     tasks.create_task(self._write_all())
@@ -138,10 +139,14 @@ class Allocation:
             return ()
         return (Pool(name=DEFAULT_POOL, ranges=ranges, origin=Origin("", "", DEFAULT_POOL)),)
 
-    def _say(self, remark: Remark) -> None:
-        key = remark.service
-        log(event=remark.reason, service=str(key), message=remark.message)
-        self._tell(Notice(Origin("Service", key.namespace, key.name), remark.reason, remark.message, remark.warning))
+    def _say(self, remarks: Sequence[Remark]) -> None:
+        """Tell the authors, and of trouble the log too."""
+        for remark in remarks:
+            key = remark.service
+            if remark.warning:
+                log(event=remark.reason, service=str(key), message=remark.message)
+            about = Origin("Service", key.namespace, key.name)
+            self._tell(Notice(about, remark.reason, remark.message, remark.warning))
 
     async def _write_all(self) -> None:
         """Write grants, each Service's latest, until none is left; one that cannot be written waits a moment."""
