@@ -232,6 +232,12 @@ class RunningNginx:
             time.sleep(0.01)
         raise AssertionError(f"it did not come about; NGINX said:\n{self.errors()}")
 
+    def workers(self) -> tuple[int, ...]:
+        """The process ids of the master's children."""
+        assert self.process is not None
+        told = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return tuple(int(each) for each in told.split())
+
     def errors(self) -> str:
         """The error log."""
         path = self.folder / "error.log"

@@ -1,6 +1,6 @@
 """Words for writing routings in tests, and the fixtures' common part: one NGINX for a whole module."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ def routing(*servers: Server, upstreams: tuple[Upstream, ...] = (), **more: Any)
 @contextmanager
 def serving(
     folder: Path, given: Routing, settings: ControllerSettings | None = None, **more: Any
-) -> Iterator[RunningNginx]:
+) -> Generator[RunningNginx]:
     """An NGINX that serves the routing; skips where there is no NGINX."""
     missing = nginx_missing()
     if missing:

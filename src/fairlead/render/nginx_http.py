@@ -99,6 +99,7 @@ def render_control(layout: Layout) -> Directive:
         lua("/certificates", 'require("fairlead_control").certificates()'),
         lua("/metrics", 'require("fairlead_metrics").page()'),
         block("location", "=", "/status", of=(directive("stub_status"),)),
+        block("location", "/", of=(directive("return", 404),)),
     )
     return block("server", of=lines)
 

@@ -7,6 +7,12 @@ local endpoints, certificates = ngx.shared.fairlead_endpoints, ngx.shared.fairle
 
 local M = {}
 
+local function refuse(problem)
+    ngx.status = 400
+    ngx.say(problem)
+    ngx.exit(400)
+end
+
 local function body()
     ngx.req.read_body()
     local data = ngx.req.get_body_data()
@@ -20,9 +26,12 @@ local function body()
     end
     local decoded, problem = cjson.decode(data or "")
     if type(decoded) ~= "table" then
-        ngx.status = 400
-        ngx.say("no JSON object: ", problem)
-        ngx.exit(400)
+        refuse("no JSON object: " .. (problem or type(decoded)))
+    end
+    for _, field in ipairs({ "set", "names", "drop", "drop_names" }) do
+        if decoded[field] ~= nil and type(decoded[field]) ~= "table" then
+            refuse(field .. " is no table")
+        end
     end
     return decoded
 end
