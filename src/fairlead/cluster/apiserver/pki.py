@@ -218,7 +218,7 @@ def kubeconfig_text(server: str, authority: bytes, credential: Credential, *, us
 apiVersion: v1
 kind: Config
 clusters:
-- name: {name}
+- name: "{name}"
   cluster:
     server: {server}
     certificate-authority-data: {data(authority)}
@@ -228,11 +228,11 @@ users:
     client-certificate-data: {data(credential.certificate)}
     client-key-data: {data(credential.key)}
 contexts:
-- name: {name}
+- name: "{name}"
   context:
-    cluster: {name}
+    cluster: "{name}"
     user: "{user}"
-current-context: {name}
+current-context: "{name}"
 """
 
 
