@@ -8,6 +8,7 @@ import typer
 
 if TYPE_CHECKING:
     from fairlead.agents.node import Binding
+    from fairlead.agents.node.returning import ReturnHost
     from fairlead.net import Prefix
 
 AGENTS = ("node",)
@@ -60,6 +61,10 @@ def agent(
     host_settings: Annotated[
         bool, typer.Option(help="Make the settings of connection tracking that kube-proxy makes.")
     ] = True,
+    return_through: Annotated[
+        list[str] | None,
+        typer.Option(help="A load-balancer host that answers go back through: ADDRESS=HARDWARE-ADDRESS."),
+    ] = None,
     cleanup: Annotated[
         bool, typer.Option("--cleanup", help="Remove what an agent left in this machine's nftables, and end.")
     ] = False,
@@ -97,8 +102,18 @@ def agent(
         if policies
         else None,
         host_settings=host_settings,
+        return_through=_return_hosts(return_through or []),
     )
     asyncio.run(main(config))
+
+
+def _return_hosts(texts: list[str]) -> "tuple[ReturnHost, ...]":
+    from fairlead.agents.node.returning import parse_return_host
+
+    try:
+        return tuple(map(parse_return_host, texts))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--return-through") from None
 
 
 def _kubeconfig(named: Path | None) -> Path:
