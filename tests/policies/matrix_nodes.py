@@ -64,6 +64,12 @@ class Network:
         with entered(self.nodes[node]):
             subprocess.run(words, check=True, capture_output=True)
 
+    def forget_neighbours(self) -> None:
+        """Let everybody ask anew where the others are."""
+        for host in (*self.nodes.values(), *self.pods):
+            with entered(host):
+                subprocess.run(["ip", "neigh", "flush", "all"], check=True, capture_output=True)
+
     def _attach(self, number: int, pod: int, place: Place) -> None:
         node, gateway = self.nodes[place.node], NODES[place.node][0]
         _ip(

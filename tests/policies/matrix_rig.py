@@ -148,6 +148,19 @@ class Matrix:
         node = entry_of(way, self.pods[source])
         return NODES[node][family], self.node_port(target, protocol, port)
 
+    def node_reaches(self, target: int, family: str) -> bool:
+        """Whether a pod's own node connects to it, when neither of the two has ever heard of the other."""
+        pod = self.pods[target]
+        self._network.forget_neighbours()
+        host = self._network.nodes[node_of(pod)]
+        inet = socket.AF_INET if family == "IPv4" else socket.AF_INET6
+        with open_socket(host, inet, socket.SOCK_STREAM) as opened:
+            opened.settimeout(DEADLINE)
+            with suppress(OSError):
+                opened.connect((address_of(pod, FAMILIES.index(family)), self._ports[0]))
+                return True
+        return False
+
     def node_port(self, target: int, protocol: str, port: int) -> int:
         """The node port of a pod's Service."""
         return (

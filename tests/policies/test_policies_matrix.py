@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from matrix_nodes import FAMILIES, NODES
 from matrix_rig import Matrix, Probe, Way, address_of, entry_of, node_of
-from nine_pods import PORTS, namespaces, pods, some_policies
+from nine_pods import NAMESPACES, PORTS, a_policy, namespaces, pods, some_policies
 from oracle import Document, Oracle
 
 pytestmark = pytest.mark.kernel
@@ -56,3 +56,11 @@ def test_packets_arrive_where_the_oracle_says(matrix: Matrix, seed: int) -> None
             wanted = {probe for probe in judged if passes(matrix, oracle, way, index, probe)}
             arrived = matrix.arrived(way, family, wanted) & judged
             assert arrived == wanted, f"{family} through {way}: {policies}"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_pod_that_is_isolated_both_ways_and_its_node_find_each_other(matrix: Matrix, family: str) -> None:
+    closed = [a_policy(space, "closed", {}, policyTypes=["Ingress", "Egress"]) for space in NAMESPACES]
+    matrix.enforce(closed)
+    assert matrix.arrived(Way.POD, family, set()) == {probe for probe in matrix.probes if probe[0] == probe[1]}
+    assert matrix.node_reaches(0, family)
