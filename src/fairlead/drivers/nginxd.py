@@ -105,6 +105,7 @@ class Nginx:
 
     async def start(self) -> None:
         """Start the master and wait until it has written its pid. Raises FairleadError when it ends instead."""
+        self._retire_orphans()
         self._folder.pid_file.unlink(missing_ok=True)
         self._folder.control.unlink(missing_ok=True)
         try:
@@ -122,6 +123,28 @@ class Nginx:
             if ended.done():
                 raise FairleadError(f"nginx ended at once with {ended.result()}", "its own words are in the log")
             await asyncio.sleep(0.005)
+        with suppress(FileNotFoundError):
+            self._folder.control.chmod(0o600)  # NGINX lets everybody in
+
+    def _retire_orphans(self) -> None:
+        """Have workers whose master was killed finish what they have: they would serve on beside the next ones."""
+        try:
+            session = int(self._folder.pid_file.read_text())
+        except (OSError, ValueError):
+            return
+        for status in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError, ValueError, IndexError):
+                words = status.read_text().rpartition(")")[2].split()
+                title = (status.parent / "cmdline").read_bytes()
+                if int(words[3]) == session and title.startswith(b"nginx: worker process"):
+                    os.kill(int(status.parent.name), signal.SIGQUIT)
+
+    def in_force(self) -> str:
+        """The configuration in the folder, or nothing."""
+        try:
+            return self._folder.config.read_text()
+        except OSError:
+            return ""
 
     def master(self) -> int:
         """The master's process id; 0 when it does not run."""

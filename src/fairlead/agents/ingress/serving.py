@@ -116,7 +116,8 @@ class Serving:
     async def _put_in_force(self, built: Built) -> None:
         files = self._render(built)
         text = files[CONFIG]
-        if text == self._text and self._nginx.master():
+        if self._nginx.master() and (text == self._text or await self._is_in_force(files)):
+            self._text, self._good = text, built.accepted
             await self._settle(built)
             return
         self._nginx.write({name: each for name, each in files.items() if name != CONFIG})
@@ -145,6 +146,15 @@ class Serving:
         seconds, servers = f"{reloads.seconds:.3f}", len(built.routing.servers)
         log(event="in-force", generation=reloads.generation, seconds=seconds, servers=servers)
         await self._settle(built)
+
+    async def _is_in_force(self, files: dict[str, str]) -> bool:
+        """Whether an NGINX that somebody before us started serves just this."""
+        if self._text or self._nginx.in_force() != files[CONFIG]:
+            return False
+        try:
+            return (await self._nginx.ask("/generation")).decode() == _generation_of(files)
+        except FairleadError:
+            return False
 
     def _render(self, built: Built) -> dict[str, str]:
         return render_nginx(
