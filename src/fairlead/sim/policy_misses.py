@@ -78,7 +78,7 @@ def _misses(
         if miss is not None:
             yield fit + (4.0 if ports_fit else 0.0), miss
         elif not ports_fit:
-            wanted = " or ".join(spell_port(each) for each in rule.ports or ()) or "no port at all"
+            wanted = " or ".join(_spell_wanted(each, target) for each in rule.ports or ()) or "no port at all"
             found = str(dialled)
             yield 3.0 + fit, Miss(_inside(rule.origin, "ports"), wanted, found)
 
@@ -149,6 +149,18 @@ def spell_port(match: PortMatch) -> str:
     if match.first <= 1 and match.last == 65535:
         return name
     return f"{name} {match.first}" if match.first == match.last else f"{name} {match.first}-{match.last}"
+
+
+def _spell_wanted(match: PortMatch, target: PolicyPod | None) -> str:
+    """A port as the rule has it; a name with what the destination calls so."""
+    if not isinstance(match, NamedPort):
+        return spell_port(match)
+    if target is None:
+        return f"{spell_port(match)} (a name: only pods have ports by name)"
+    own = (each for each in target.ports if each.name == match.name and match.protocol in (None, each.protocol))
+    meant = [str(each.port) for each in own]
+    pod = f"pod {target.namespace}/{target.name}"
+    return f"{spell_port(match)} ({', '.join(meant)} at {pod})" if meant else f"{spell_port(match)} (not at {pod})"
 
 
 def _failed(tests: Sequence[LabelTest], labels: Mapping[str, str]) -> LabelTest | None:
