@@ -15,9 +15,21 @@ from policy_worlds import PORTS, Cluster, addresses, change_something, draw_clus
 from fairlead.agents.node.policy_changes import join_changes
 from fairlead.compile.policies import compile_network_policy
 from fairlead.compile.policy_node import NodePolicies
-from fairlead.model.policies import Action, Direction, LabelTest, Operator, PodGroup
+from fairlead.model import Origin
+from fairlead.model.policies import (
+    Action,
+    Direction,
+    LabelTest,
+    Operator,
+    PodGroup,
+    Policy,
+    PolicyPod,
+    PolicyRule,
+    PortRange,
+    Tier,
+)
 from fairlead.model.policy_profiles import Moves, PolicyChanges, Profile, Subject, Term
-from fairlead.net import Address, Family, Port, parse_address
+from fairlead.net import Address, Family, Port, Protocol, parse_address
 from fairlead.nft.apply import apply_transaction
 from fairlead.nft.evaluate import Ending, Entry, Packet, Surroundings, evaluate_packet
 from fairlead.nft.objects import TableFamily
@@ -29,6 +41,7 @@ from fairlead.render.policy_stages import Stages, one_stage
 
 Change = Callable[[Random, Cluster, NodePolicies], None]
 POD, PEER = parse_address("10.0.0.1"), parse_address("10.0.0.2")
+ORIGIN = Origin("NetworkPolicy", "n", "p")
 MOST_LOOKUPS = 100
 
 
@@ -65,10 +78,14 @@ class History:
         for each in filter(None, (stages.before, stages.rows, stages.after)):
             self.states.append(_after(self.states[-1], each))
 
-    def fates(self, packet: Packet) -> Iterator[tuple[str, bool]]:
-        """Whether a packet passes in each state, and torn between any two in each way there is."""
+    def whole_fates(self, packet: Packet) -> Iterator[tuple[str, bool]]:
+        """Whether a packet passes in each state."""
         for number, state in enumerate(self.states):
             yield f"state {number}", _passes(state, packet)
+
+    def fates(self, packet: Packet) -> Iterator[tuple[str, bool]]:
+        """Whether a packet passes in each state, and torn between any two in each way there is."""
+        yield from self.whole_fates(packet)
         for number, (before, after) in enumerate(zip(self.states, self.states[1:], strict=False)):
             new = {name: ChainContents(held.chain) for name, held in after.chains.items() if name not in before.chains}
             for looks in range(MOST_LOOKUPS):
@@ -80,9 +97,9 @@ class History:
                 if sets.left > 0:
                     break
 
-    def check(self, packet: Packet) -> None:
+    def check(self, packet: Packet, *, torn: bool = True) -> None:
         """Find the packet's fate the same all the way, if it is the same before and after."""
-        fates = dict(self.fates(packet))
+        fates = dict(self.fates(packet) if torn else self.whole_fates(packet))
         if fates["state 0"] is fates[f"state {len(self.states) - 1}"]:
             others = [where for where, passes in fates.items() if passes is not fates["state 0"]]
             assert not others, f"{packet} passes: {fates['state 0']}, but not so when {others}"
@@ -146,6 +163,25 @@ def test_whoever_is_torn_between_two_stages_comes_to_what_holds_before_or_after(
             one, other = random.choice([*local & set(everybody)]), random.choice([*set(everybody) - local])
             source, target = random.sample((one, other), 2)
             history.check(a_packet(source, target, random.choice((6, 17)), random.choice(PORTS)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32))
+def test_no_stage_opens_what_is_shut_before_and_after_nor_shuts_what_is_open(seed: int) -> None:
+    """Whatever the one change is, and for both directions."""
+    random = Random(seed)
+    cluster = draw_cluster(random, 6)
+    machine = cluster.enforced_by("node-1")
+    rows = PolicyRows(Family.IPV4, PolicySettings(), 7)
+    rows.replace(machine.round())
+    history = History(rows)
+    for _ in range(6):
+        change_something(random, cluster, machine)
+        history.carry_out(rows.replace(machine.round()))
+        for source in addresses(cluster):
+            for target in random.sample(addresses(cluster), 4):
+                if source.family is target.family is Family.IPV4 and source != target:
+                    history.check(a_packet(source, target, 6, random.choice(PORTS)), torn=False)
 
 
 @settings(max_examples=40, deadline=None)
@@ -233,6 +269,30 @@ def test_who_only_joins_or_leaves_needs_no_stage_before() -> None:
     assert len(peer.history.states) == 3
     peer.take(left="a")
     assert len(peer.history.states) == 3
+
+
+def test_a_label_that_opens_one_direction_and_shuts_the_other_lets_nobody_through_in_between() -> None:
+    """Nor where a pod leaves one group and joins another by it, which otherwise is done one after the other."""
+    machine = NodePolicies("node-1")
+    ports = PortRange(Protocol.TCP, Port(80), Port(80)), PortRange(Protocol.TCP, Port(9), Port(9))
+    goes_to = [
+        PolicyRule((_group(role),), (port,), Action.ACCEPT, ORIGIN) for role, port in zip("ba", ports, strict=True)
+    ]
+    machine.put_policy(
+        Policy(origin=ORIGIN, tier=Tier.NETWORK_POLICY, subject=_group("client"), ingress=None, egress=tuple(goes_to))
+    )
+    shut = Origin("NetworkPolicy", "n", "shut")
+    machine.put_policy(Policy(origin=shut, tier=Tier.NETWORK_POLICY, subject=_group("b"), ingress=(), egress=None))
+    machine.put_pod(PolicyPod("n", "client", "node-1", (("role", "client"),), (PEER,)))
+    machine.put_pod(PolicyPod("n", "server", "node-1", (("role", "a"),), (POD,)))
+    rows = PolicyRows(Family.IPV4, PolicySettings(), 7)
+    rows.replace(machine.round())
+    history = History(rows)
+    for role in ("b", "a"):
+        machine.put_pod(PolicyPod("n", "server", "node-1", (("role", role),), (POD,)))
+        history.carry_out(rows.replace(machine.round()))
+        history.check(a_packet(PEER, POD), torn=False)
+        assert not _passes(history.states[-1], a_packet(PEER, POD))
 
 
 def test_a_table_that_is_made_anew_is_one_stage() -> None:

@@ -14,7 +14,7 @@ from msgspec import Struct, field
 
 from fairlead.model.origins import Origin
 from fairlead.model.policies import NamedPort, PodGroup
-from fairlead.model.policy_profiles import Collection, PolicyChanges, Profile, Subject
+from fairlead.model.policy_profiles import Collection, Member, PodEnd, PolicyChanges, Profile, Subject
 from fairlead.net import Address, Family
 from fairlead.nft.diff import build_table, diff_tables
 from fairlead.nft.objects import AnySet, Element, TableFamily
@@ -33,7 +33,7 @@ from fairlead.nft.transactions import (
 )
 from fairlead.nft.verdicts import Verdict
 from fairlead.render.policy_chains import TABLE, PolicyChains, PolicySettings, name_of
-from fairlead.render.policy_stages import Sets, Stages, one_stage, stage_commands
+from fairlead.render.policy_stages import Joining, Sets, Stages, one_stage, stage_commands
 from fairlead.render.service_steps import host
 from fairlead.render.tallies import Tally
 
@@ -139,7 +139,7 @@ class PolicyRows:
         ]
         if commands:
             commands += self._turn()
-        return self._stages(commands)
+        return self._stages(commands, self._joining(changes))
 
     def build(self) -> Transaction:
         """Return the transaction that makes the whole table, in place of any of that name."""
@@ -157,7 +157,7 @@ class PolicyRows:
         if commands:
             self._generation = _following(self._generation)
             commands = diff_tables(self.sets, listed, self.desired())
-        return self._stages(commands)
+        return self._stages(commands, Joining.WITH_THE_ROWS)
 
     def desired(self) -> TableContents:
         """Return all the table should hold. Costs as much as all rows."""
@@ -195,11 +195,18 @@ class PolicyRows:
         for name, found in rows.items():
             table.sets[name].rows = found
 
-    def _stages(self, commands: Iterable[Command]) -> Stages:
+    def _joining(self, changes: PolicyChanges) -> Joining:
+        """Members join early where whoever is judged here is judged as before, and at most one of them moves."""
+        moves = changes.moves.values()
+        moved = {_address(member) for each in moves for members in (each.joined, each.left) for member in members}
+        alone = not changes.subjects and len(moved & self._subjects.keys()) <= 1
+        return Joining.EARLY if alone else Joining.WITH_THE_ROWS
+
+    def _stages(self, commands: Iterable[Command], joining: Joining) -> Stages:
         sets = self._sets
         constant = frozenset(each.name for each in sets.constant)
         known = Sets(constant, frozenset(self._asked_first), sets.judged.name, sets.stamp.name)
-        return stage_commands(self.table_family, TABLE, commands, known)
+        return stage_commands(self.table_family, TABLE, commands, known, joining)
 
     def _take_collections(self, changes: PolicyChanges) -> tuple[list[Command], list[Command], list[Command]]:
         """Note members; return what makes new sets, what moves members, and what removes sets that nobody uses."""
@@ -303,6 +310,10 @@ class PolicyRows:
             DeleteElements(judged, [Element(old)]),
             ReplaceElements(self._sets.stamp, [Element(_NFPROTOS[self.family], new)]),
         )
+
+
+def _address(member: Member) -> Address:
+    return member.address if isinstance(member, PodEnd) else member
 
 
 def _following(generation: int) -> int:

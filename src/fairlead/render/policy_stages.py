@@ -7,12 +7,13 @@ A packet reads the table at several moments: a chain's rules as of when it enter
 packet that entered before the earlier stage comes to its end. So a packet sees at most two stages next to each other,
 and the stages are such that any two allow the same of what stays as it is (decision 0014):
 
-- `before`: what nothing leads to yet, new chains and new sets; and members that join a set, where others leave one.
+- `before`: what nothing leads to yet, new chains and new sets; and members that join a set, where some leave one too.
 - `rows`: what decides. From here on the change is in force.
 - `after`: what nothing leads to any more, and the new generation, which nobody takes who was judged by former rows.
 """
 
 from collections.abc import Collection, Iterable
+from enum import Enum
 
 from msgspec import Struct
 
@@ -51,22 +52,33 @@ class Stages(Struct, frozen=True):
 class Sets(Struct, frozen=True):
     """What is to be known of a table's sets, by their names.
 
-    All but the `constant` ones have members that come and go one by one. Those of `early` join before others do, since
-    they are asked first. `stamp` holds the generation that judged connections get.
+    All but the `constant` ones have members that come and go one by one. Those of `first` are asked before others.
+    `stamp` holds the generation that judged connections get.
     """
 
     constant: Collection[str]
-    early: Collection[str]
+    first: Collection[str]
     judged: str
     stamp: str
 
 
-def stage_commands(family: TableFamily, table: str, commands: Iterable[Command], sets: Sets) -> Stages:
+class Joining(Enum):
+    """When members join sets that are there already."""
+
+    EARLY = "early"
+    """Before others leave, and sets that are asked first before the rest. Right where no flow has both its directions
+    changed: what one of them allows already must not meet what the other one allows still."""
+    WITH_THE_ROWS = "with the rows"
+
+
+def stage_commands(
+    family: TableFamily, table: str, commands: Iterable[Command], sets: Sets, joining: Joining
+) -> Stages:
     """Distribute a change's commands, each stage in their order. A table made anew is one stage."""
     commands = tuple(commands)
     if any(isinstance(each, DeleteTable) for each in commands):
         return one_stage(Transaction(family, table, commands))
-    places = _Places(commands, sets)
+    places = _Places(commands, sets, joining)
     found: tuple[list[Command], ...] = ([], [], [])
     for command in commands:
         found[places.of(command)].append(command)
@@ -86,8 +98,9 @@ _BEFORE, _ROWS, _AFTER = range(3)
 class _Places:
     """Where each command of one change belongs."""
 
-    def __init__(self, commands: tuple[Command, ...], sets: Sets) -> None:
+    def __init__(self, commands: tuple[Command, ...], sets: Sets, joining: Joining) -> None:
         self._sets = sets
+        self._joining = joining
         self._new_chains = {
             each.chain.name for each in commands if isinstance(each, AddChain) and each.chain.base is None
         }
@@ -118,8 +131,8 @@ class _Places:
     def _of_new_rows(self, target: AnySet) -> int:
         if target.name in self._new_sets:
             return _BEFORE
-        if self._is_of_members(target) and (self._leaving or target.name in self._sets.early):
-            return _BEFORE
+        if self._joining is Joining.EARLY and self._is_of_members(target):
+            return _BEFORE if self._leaving or target.name in self._sets.first else _ROWS
         return _AFTER if target.name == self._sets.stamp else _ROWS
 
     def _is_of_members(self, target: AnySet) -> bool:
