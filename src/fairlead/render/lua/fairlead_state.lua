@@ -1,8 +1,7 @@
 -- What every worker knows: the structure of this configuration, and by shared memory the endpoints of now.
 --
 -- The structure comes from a file written together with the configuration; the master reads it once. Endpoints are told
--- over the control socket; a worker looks once a millisecond at most whether there are others, and reads only what it
--- needs.
+-- over the control socket; a worker compares one version number a request and reads only what it needs and lacks.
 
 local cjson = require("cjson.safe")
 local hash = require("fairlead_hash")
@@ -14,7 +13,7 @@ local M = { generation = "", locations = {} }
 
 local structure = { upstreams = {} }
 local known = {}
-local version, looked = -1, -1
+local version = -1
 
 function M.load(path)
     local file = assert(io.open(path, "rb"))
@@ -75,11 +74,7 @@ end
 
 -- The upstream of an id with its peers as they are now; one that nobody described has the defaults.
 function M.upstream(id)
-    local time = now()
-    if time ~= looked then
-        looked = time
-        version = endpoints:get("version") or 0
-    end
+    version = endpoints:get("version") or 0
     local upstream = known[id]
     if not upstream then
         upstream = new(id)
