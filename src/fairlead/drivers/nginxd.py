@@ -17,6 +17,7 @@ import aiohttp
 from msgspec import Struct
 
 from fairlead.drivers.errors import FairleadError
+from fairlead.render.nginx_names import READ_BY_WORKERS
 
 _TEST_SECONDS, _ANSWER_SECONDS = 60.0, 10.0
 _STDERR = "-e", "stderr"
@@ -71,7 +72,10 @@ class Nginx:
     # Files
 
     def write(self, files: Mapping[str, str]) -> None:
-        """Put files into the folder, each in one step, for their owner alone; those that are right are left alone."""
+        """Put files into the folder, each in one step; those that are right are left alone.
+
+        They are for their owner alone, except those that workers open while they serve.
+        """
         for name, text in files.items():
             path = self._folder.path / name
             data = text.encode()
@@ -82,6 +86,8 @@ class Nginx:
             draft = path.with_name(f".{path.name}.new")
             draft.touch(mode=0o600)
             draft.write_bytes(data)
+            if name.startswith(READ_BY_WORKERS):
+                draft.chmod(0o644)
             draft.replace(path)
 
     async def test(self, text: str) -> None:

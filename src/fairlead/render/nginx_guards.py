@@ -23,7 +23,7 @@ from fairlead.nginx import (
 from fairlead.nginx.tree import Line
 from fairlead.render.nginx_names import location_id, scope_id
 from fairlead.render.nginx_needs import Needs
-from fairlead.render.nginx_text import plain, prefix, template_of
+from fairlead.render.nginx_text import on, plain, prefix, template_of
 
 
 def render_access(location: Location) -> Config:
@@ -148,7 +148,7 @@ def _subrequest(auth: ExternalAuth, inner: str, name: str, needs: Needs) -> Dire
         directive("proxy_pass_request_body", "off"),
         directive("proxy_pass_request_headers", "on"),
         directive("proxy_ssl_server_name", "on"),
-        directive("proxy_buffering", "off"),
+        directive("proxy_buffering", on(auth.cache_key is not None)),
         directive("proxy_http_version", "1.1"),
         *(directive("proxy_set_header", Literal(header), value) for header, value in headers.values()),
     ]

@@ -10,6 +10,7 @@ from fairlead.render.nginx_maps import render_maps
 from fairlead.render.nginx_names import Layout
 from fairlead.render.nginx_text import on, prefix
 
+BLOCKED_CLIENT, BLOCKED_AGENT, BLOCKED_REFERER = (f"fairlead_blocked_{each}" for each in ("client", "agent", "referer"))
 _DECLARED = ("fairlead_location", "fairlead_held", "fairlead_refused", "proxy_alternative_upstream_name")
 _LOG = (
     '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" '
@@ -213,11 +214,14 @@ def _tls(settings: ControllerSettings) -> Config:
 
 
 def _blocks(settings: ControllerSettings) -> Config:
-    """Clients, agents and referers that the operator shuts out everywhere; servers ask `fairlead_blocked`."""
-    lines: list[Line] = [directive("deny", prefix(each)) for each in settings.block_cidrs]
+    """Clients, agents and referers that the operator shuts out everywhere; each server asks."""
+    lines: list[Line] = []
+    if settings.block_cidrs:
+        clients = (entry("default", 0), *(entry(prefix(each), 1) for each in settings.block_cidrs))
+        lines.append(block("geo", variable("remote_addr"), variable(BLOCKED_CLIENT), of=clients))
     for source, name, values in (
-        ("http_user_agent", "fairlead_blocked_agent", settings.block_user_agents),
-        ("http_referer", "fairlead_blocked_referer", settings.block_referers),
+        ("http_user_agent", BLOCKED_AGENT, settings.block_user_agents),
+        ("http_referer", BLOCKED_REFERER, settings.block_referers),
     ):
         if values:
             entries = (entry("default", 0), *(entry(Literal(each), 1) for each in values))

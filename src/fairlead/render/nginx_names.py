@@ -8,6 +8,9 @@ from fairlead.model.route_tls import CertificateId
 from fairlead.model.route_upstreams import UpstreamKey
 from fairlead.model.routes import Location, Server
 
+READ_BY_WORKERS = "files/users-"
+"""How the names of those files begin that NGINX's workers open while they serve, and not its master at its start."""
+
 
 class Layout(Struct, frozen=True, kw_only=True):
     """Where this NGINX keeps its files, and what it is told of its surroundings.
@@ -22,8 +25,6 @@ class Layout(Struct, frozen=True, kw_only=True):
     modules: str = "/usr/lib/nginx/modules"
     user: str | None = None
     resolvers: tuple[str, ...] = ()
-    http_port: int = 80
-    https_port: int = 443
 
     def path(self, name: str) -> str:
         """The path of a file of the folder."""

@@ -7,6 +7,7 @@ from fairlead.model.route_tls import CertificateId, ClientCertificates, VerifyCl
 from fairlead.model.routes import Match, Server
 from fairlead.nginx import Argument, Config, Directive, Literal, Lua, Raw, Template, Word, block, directive, entry
 from fairlead.nginx.tree import Dollar, Line, variable, when
+from fairlead.render.nginx_http import BLOCKED_AGENT, BLOCKED_CLIENT, BLOCKED_REFERER
 from fairlead.render.nginx_locations import render_location
 from fairlead.render.nginx_names import scope_id
 from fairlead.render.nginx_surroundings import Surroundings
@@ -65,13 +66,13 @@ def _arguments(line: Directive) -> tuple[object, ...]:
 
 
 def _refused_everywhere(settings: ControllerSettings) -> Config:
-    """Agents and referers that the operator shuts out."""
-    lines: list[Line] = []
-    if settings.block_user_agents:
-        lines.append(when("fairlead_blocked_agent", directive("return", 403)))
-    if settings.block_referers:
-        lines.append(when("fairlead_blocked_referer", directive("return", 403)))
-    return tuple(lines)
+    """Clients, agents and referers that the operator shuts out."""
+    asked = (
+        (BLOCKED_CLIENT, settings.block_cidrs),
+        (BLOCKED_AGENT, settings.block_user_agents),
+        (BLOCKED_REFERER, settings.block_referers),
+    )
+    return tuple(when(name, directive("return", 403)) for name, values in asked if values)
 
 
 def listeners(settings: ControllerSettings, *, first: bool) -> Config:
