@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from balancer_cluster import Cluster, Document, eventually, service
+from balancer_cluster import REPOSITORY, Cluster, Document, eventually, service
 
 pytestmark = [pytest.mark.kernel, pytest.mark.cluster]
 NAMESPACE = "metallb-system"
@@ -203,3 +203,21 @@ def test_addresses_stay_when_the_agent_is_started_again_and_traffic_never_stops(
     assert fourth not in before.values()
     again = [line for line in log.read_text()[written:].splitlines() if "event=allocated" in line]
     assert again == ["event=allocated granted=1 waiting=0"], "only the new Service was given something"
+
+
+def test_the_example_does_what_its_readme_says(cluster: Cluster) -> None:
+    folder = str(REPOSITORY / "examples" / "load-balancer")
+    try:
+        cluster.kubectl("apply", "-f", folder)
+        cluster.kubectl("rollout", "status", "deployment/site", "--timeout=60s")
+        shared = cluster.address("site")
+        assert shared.startswith("203.0.113.")
+        assert cluster.address("echo") == shared
+        eventually(lambda: cluster.backends(shared, 80), "rows")
+        assert cluster.dial(shared, 80, 3)["failed"] == 0
+        assert cluster.dial(shared, 7, 3, "udp")["failed"] == 0
+        seen = cluster.address("seen")
+        eventually(lambda: cluster.backends(seen, 80), "rows")
+        assert cluster.dial(seen, 80, 3)["seen"] == {"198.51.100.2": 3}
+    finally:
+        cluster.kubectl("delete", "-f", folder)
