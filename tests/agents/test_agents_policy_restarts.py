@@ -194,3 +194,19 @@ async def test_an_agent_killed_amid_changes_leaves_no_window_and_the_next_one_ti
     assert await asyncio.to_thread(pods.holds)
     assert (pods.unanswered, pods.leaked) == (0, 0)
     assert not pods.reaches(STRANGER)
+
+
+async def test_each_agent_begins_at_a_generation_that_nobody_can_have_been_at(machine: Machine, pods: Pods) -> None:
+    """Connections keep the number of rules that are gone; an agent that makes the table anew must not come to it."""
+    await put_policy(machine.world, 0)
+    found: list[int] = []
+    for _ in range(2):
+        agent = machine.start_agent()
+        await wait_for_another_profile(machine, set())
+        listed = machine.run("nft", "list", "set", "ip", "fairlead-policy", "judged")
+        found += (int(mark, 16) for mark in re.findall(r"0x[0-9a-f]+", listed))
+        agent.kill()
+        await asyncio.to_thread(agent.wait, 10)
+        machine.run("nft", "flush", "ruleset")
+    first, second = found
+    assert abs(first - second) > 10_000
