@@ -56,7 +56,8 @@ class Pods:
     def end(self) -> None:
         self._ended.set()
         for each in self._threads:
-            each.join()
+            if each.is_alive():
+                each.join()
 
     def close(self) -> None:
         for each in (self._server, self._held):
