@@ -17,7 +17,6 @@ import aiohttp
 from msgspec import Struct
 
 from fairlead.drivers.errors import FairleadError
-from fairlead.render.nginx_names import READ_BY_WORKERS
 
 _TEST_SECONDS, _ANSWER_SECONDS = 60.0, 10.0
 _STDERR = "-e", "stderr"
@@ -26,10 +25,14 @@ _LEVEL = re.compile(r"^nginx: (\[\w+\] )?", re.MULTILINE)
 
 
 class NginxFolder(Struct, frozen=True):
-    """Where one NGINX keeps everything: configuration, pid file and control socket are in `path`."""
+    """Where one NGINX keeps everything: configuration, pid file and control socket are in `path`.
+
+    Files whose names begin with `read_by_workers` are for NGINX's workers too, which are another user.
+    """
 
     path: Path
     program: str = "nginx"
+    read_by_workers: str = ""
 
     @property
     def config(self) -> Path:
@@ -86,7 +89,7 @@ class Nginx:
             draft = path.with_name(f".{path.name}.new")
             draft.touch(mode=0o600)
             draft.write_bytes(data)
-            if name.startswith(READ_BY_WORKERS):
+            if self._folder.read_by_workers and name.startswith(self._folder.read_by_workers):
                 draft.chmod(0o644)
             draft.replace(path)
 

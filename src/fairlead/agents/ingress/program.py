@@ -16,7 +16,7 @@ from msgspec import Struct
 from fairlead.agents.events import EventWriter, Notice, notice_of
 from fairlead.agents.ingress.metrics import metrics_page
 from fairlead.agents.ingress.objects import IngressObjects
-from fairlead.agents.ingress.placeholder import make_placeholder
+from fairlead.agents.ingress.placeholder import make_placeholder, with_default
 from fairlead.agents.ingress.serving import Serving, lua_folder
 from fairlead.agents.ingress.status import StatusWriter, addresses, published_by
 from fairlead.agents.leases import Leadership, LeaseName
@@ -28,7 +28,7 @@ from fairlead.drivers.errors import FairleadError
 from fairlead.drivers.kubeapi import ApiError, HttpTransport, KubeClient
 from fairlead.drivers.nginxd import Nginx, NginxFolder
 from fairlead.model import Finding
-from fairlead.render.nginx_names import Layout
+from fairlead.render.nginx_names import READ_BY_WORKERS, Layout
 
 COMPONENT = "nginx-ingress-controller"
 
@@ -92,14 +92,14 @@ class IngressAgent:
         self._events = EventWriter(client, who, time.time, self._objects.uid_of, component=COMPONENT)
         self._leadership = Leadership(client, LeaseName(config.namespace, config.election), who, time.monotonic)
         self._status = StatusWriter(client, self._leadership, self._objects.ingresses)
-        self.nginx = Nginx(NginxFolder(config.folder, config.nginx))
+        self.nginx = Nginx(NginxFolder(config.folder, config.nginx, READ_BY_WORKERS))
         self._serving = Serving(self.nginx, _layout(config), self._routes, self._tell)
         self._told: frozenset[Finding] = frozenset()
         self._built: Built | None = None
+        self._placeholder = make_placeholder()
 
     async def run(self) -> None:
         """Follow and serve for ever."""
-        self._place_default()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._objects.run())
             tasks.create_task(self._serving.run())
@@ -129,19 +129,13 @@ class IngressAgent:
     def _changed(self, key: Key) -> None:
         self._serving.let_in(key)
 
-    def _place_default(self) -> None:
-        """The certificate of names without one; that of an earlier life is kept."""
-        path = self._config.folder / "default.pem"
-        if not path.exists():
-            self.nginx.write({path.name: make_placeholder()})
-
     async def _build(self) -> None:
         config = self._config
         while True:
             await self._news.wait()
             self._news.clear()
             await asyncio.sleep(0)  # let the watches hand over what already lies in their buffers
-            built = self._routes.build()
+            built = with_default(self._routes.build(), self._placeholder)
             self._objects.secrets.want(built.wanted_secrets)
             self._objects.config_maps.want(built.wanted_config_maps | {config.config_map})
             if not self._objects.synced and self._built is None:
