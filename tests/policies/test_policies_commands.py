@@ -50,6 +50,23 @@ def test_reach_tells_what_a_change_closes(tmp_path: Path) -> None:
     assert run("reach", "--diff", changed, changed).returncode == EXIT_OK
 
 
+def test_a_change_that_names_a_range_opens_and_closes_nothing_elsewhere(tmp_path: Path) -> None:
+    for file in (APPLICATION, EXAMPLES / "only-from-an-office.yaml"):
+        (tmp_path / file.name).write_text(file.read_text())
+    answer = run("reach", "--diff", APPLICATION, tmp_path, "-o", "json")
+    changes = json.loads(answer.stdout)
+    assert {each["dst"] for each in changes} == {"shop/web[Deployment]"}
+    (office,) = [each for each in changes if each["src"] == "192.0.2.0/25[External]"]
+    assert (office["before"], office["after"]) == ("All Connections", "TCP 8080")
+    assert [each["after"] for each in changes if each["src"] == "elsewhere[External]"] == [""]
+
+
+def test_reach_explains_each_pair_by_its_policies() -> None:
+    answer = run("reach", "-f", APPLICATION, "-f", DENY, "--to", "svc/shop/db", "--from", "shop/api", "--explain")
+    assert answer.stdout.splitlines()[0] == "shop/api[Deployment] => shop/db[StatefulSet]: No Connections"
+    assert "ingress denied: isolated by shop/default-deny-ingress, and no rule allows it" in answer.stdout
+
+
 def test_reach_names_the_services_that_lead_to_a_pod() -> None:
     found = json.loads(run("reach", "-f", APPLICATION, "-o", "json", "--to", "shop/api").stdout)
     assert {tuple(each["services"]) for each in found} == {("shop/api:80 -> TCP 8080",)}

@@ -12,8 +12,13 @@ from fairlead.cli.objects import live_objects, policy_objects, read_manifests
 from fairlead.cli.output import EXIT_NO, EXIT_USAGE, answer_json, complain
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from fairlead.sim.reach import Reach
-    from fairlead.sim.reach_objects import Alias, PolicyObjects, Question
+    from fairlead.sim.reach_objects import Question
+    from fairlead.sim.reach_parties import Party
+
+    Line = tuple[Party, Party, str]
 
 _FILES = typer.Option("-f", "--filename", metavar="PATH", help="Manifests to ask, instead of a running cluster.")
 
@@ -31,8 +36,12 @@ class Form(StrEnum):
 def reach(
     files: Annotated[list[Path] | None, _FILES] = None,
     output: Annotated[Form, typer.Option("-o", "--output", help="The form of the answer.")] = Form.TABLE,
-    source: Annotated[str, typer.Option("--from", metavar="TEXT", help="Only sources whose name has this.")] = "",
-    target: Annotated[str, typer.Option("--to", metavar="TEXT", help="Only destinations whose name has this.")] = "",
+    source: Annotated[
+        str, typer.Option("--from", metavar="TEXT", help="Only sources whose name has this, or a Service of which.")
+    ] = "",
+    target: Annotated[
+        str, typer.Option("--to", metavar="TEXT", help="Only destinations; svc/NAMESPACE/NAME and a URL are names too.")
+    ] = "",
     diff: Annotated[
         tuple[Path, Path] | None,
         typer.Option("--diff", metavar="OLD NEW", help="What changes from one set of manifests to another."),
@@ -51,39 +60,31 @@ def reach(
     from fairlead.sim.reach_objects import read_objects
 
     if diff is not None:
-        before, after = (_pairs(policy_objects(read_manifests([path]))) for path in diff)
+        before, after = (read_objects(policy_objects(read_manifests([path]))) for path in diff)
         _tell_changes(before, after, output)
         return
-    objects = policy_objects(read_manifests(files)) if files else live_objects(name)
-    question = read_objects(objects)
-    for finding in question.findings:
+    question = read_objects(policy_objects(read_manifests(files)) if files else live_objects(name))
+    answer = question.reach()
+    for finding in (*question.findings, *question.closed(answer)):
         complain(f"{finding.origin}: {finding.message}", finding.remedy)
     if expect is not None:
-        _hold_to(expect, objects)
-        return
-    answer = question.reach()
-    lines = [
-        (src, dst, conn) for src, dst, conn in answer.lines() if source in src.name and target in dst.name
-    ]  # fmt: skip
-    if explain:
+        _hold_to(expect, question)
+    elif explain:
         _explain(question, answer, source, target)
-        return
-    pairs = {(src.name, dst.name): conn for src, dst, conn in lines}
-    _print(pairs, answer, objects, output, filtered=bool(source or target))
+    else:
+        lines = question.lines(answer)
+        chosen = [line for line in lines if question.means(source, line[0]) and question.means(target, line[1])]
+        _print(question, answer, chosen, output, filtered=bool(source or target))
 
 
-def _pairs(objects: "PolicyObjects") -> dict[tuple[str, str], str]:
-    from fairlead.sim.reach_objects import read_objects
-
-    return {(src.name, dst.name): conn for src, dst, conn in read_objects(objects).reach().lines()}
+def _pairs(lines: "Iterable[Line]") -> dict[tuple[str, str], str]:
+    return {(src.name, dst.name): conn for src, dst, conn in lines}
 
 
-def _print(
-    pairs: dict[tuple[str, str], str], answer: "Reach", objects: "PolicyObjects", output: Form, *, filtered: bool
-) -> None:
+def _print(question: "Question", answer: "Reach", lines: "list[Line]", output: Form, *, filtered: bool) -> None:
     from fairlead.sim.reach_forms import csv_of, dot_of, svg_of
-    from fairlead.sim.reach_objects import services_of
 
+    pairs = _pairs(lines)
     if output is Form.CSV:
         sys.stdout.write(csv_of(pairs))
     elif output is Form.DOT:
@@ -92,28 +93,16 @@ def _print(
         known = [party.name for party in answer.parties]
         shown = [each for each in known if any(each in pair for pair in pairs)] if filtered else known
         sys.stdout.write(svg_of(shown, pairs))
-    elif output is Form.JSON:
-        found = services_of(objects)
-        answer_json(
-            [
-                {"src": src, "dst": dst, "conn": conn, "services": _through(found, dst, conn)}
-                for (src, dst), conn in sorted(pairs.items())
-            ]
-        )
     else:
-        _table(pairs, services_of(objects))
+        rows = sorted((src.name, dst.name, conn, question.through(src, dst, conn)) for src, dst, conn in lines)
+        if output is Form.JSON:
+            answer_json([{"src": src, "dst": dst, "conn": conn, "services": by} for src, dst, conn, by in rows])
+        else:
+            _table([(*row[:3], "; ".join(row[3])) for row in rows])
 
 
-def _through(services: "dict[str, list[Alias]]", dst: str, conn: str) -> list[str]:
-    """The Services that lead to a port that may be talked to."""
-    from fairlead.sim.reach_forms import covers
-
-    return [str(each) for each in services.get(dst, []) if covers(conn, each.protocol, each.target)]
-
-
-def _table(pairs: dict[tuple[str, str], str], services: "dict[str, list[Alias]]") -> None:
-    rows = [("FROM", "TO", "ON", "SERVICES")]
-    rows += ((src, dst, conn, "; ".join(_through(services, dst, conn))) for (src, dst), conn in sorted(pairs.items()))
+def _table(found: list[tuple[str, str, str, str]]) -> None:
+    rows = [("FROM", "TO", "ON", "SERVICES"), *found]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
@@ -127,7 +116,7 @@ def _explain(question: "Question", answer: "Reach", source: str, target: str) ->
         print(line)
 
 
-def _hold_to(kept: Path, objects: "PolicyObjects") -> None:
+def _hold_to(kept: Path, question: "Question") -> None:
     """Compare with a matrix that was kept; leave with 1 where they differ."""
     from fairlead.sim.reach_forms import FormError, compare, read_csv
 
@@ -136,7 +125,7 @@ def _hold_to(kept: Path, objects: "PolicyObjects") -> None:
     except (OSError, FormError) as error:
         complain(f"{kept} is no matrix: {error}", "write one with `fairlead reach -f PATH -o csv`")
         raise typer.Exit(EXIT_USAGE) from None
-    changes = compare(wanted, _pairs(objects))
+    changes = compare(wanted, _pairs(question.lines(question.reach())))
     for change in changes:
         print(f"{change.src} => {change.dst}: {change.after or 'nothing'}, expected {change.before or 'nothing'}")
     if changes:
@@ -145,10 +134,12 @@ def _hold_to(kept: Path, objects: "PolicyObjects") -> None:
     print(f"as {kept} expects: {len(wanted)} pairs")
 
 
-def _tell_changes(before: dict[tuple[str, str], str], after: dict[tuple[str, str], str], output: Form) -> None:
+def _tell_changes(before: "Question", after: "Question", output: Form) -> None:
+    """Compare, with the outside cut alike for both: a new range alone opens and closes nothing."""
     from fairlead.sim.reach_forms import compare
 
-    changes = compare(before, after)
+    blocks = before.blocks() | after.blocks()
+    changes = compare(*(_pairs(each.lines(each.reach(blocks))) for each in (before, after)))
     if output is Form.JSON:
         answer_json(changes)
     elif output is Form.CSV:

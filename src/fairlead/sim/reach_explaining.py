@@ -20,22 +20,26 @@ _ICMP = 1
 
 
 def explain_pairs(question: Question, answer: Reach, source: str, target: str) -> Iterator[str]:
-    """Yield, for each pair whose names have the texts, what they may talk on and which policies say so."""
+    """Yield, for each pair that the texts mean, what they may talk on and which policies say so."""
     for number, src in enumerate(answer.parties):
         for index, dst in enumerate(answer.parties):
-            if source not in src.name or target not in dst.name:
+            if not question.means(source, src) or not question.means(target, dst):
                 continue
             if (src.pod is None and dst.pod is None) or (number == index and src.pods < 2):
                 continue
-            chosen = answer.connections(number, index)
-            yield f"{src.name} => {dst.name}: {answer.ports.tell(chosen)}"
-            yield from _why(question, answer.ports, src, dst, chosen)
+            asked = question.asked(answer.ports, src, dst)
+            if asked:
+                chosen = answer.connections(number, index) & asked
+                yield f"{src.name} => {dst.name}: {answer.ports.tell(chosen)}"
+                yield from _why(question, answer.ports, src, dst, chosen, asked)
 
 
-def _why(question: Question, ports: PortPieces, src: Party, dst: Party, chosen: int) -> Iterator[str]:
+def _why(question: Question, ports: PortPieces, src: Party, dst: Party, chosen: int, asked: int) -> Iterator[str]:
     """Judge one connection of each kind that differs in its reasons."""
     told: dict[str, int] = {}
     for number, piece in enumerate(ports.pieces):
+        if not asked >> number & 1:
+            continue
         dialled = Dialled(_ICMP) if piece.protocol is None else Dialled(int(piece.protocol), piece.first)
         verdict = judge_flow(question.index, _end(src), _other_end(src, dst), dialled)
         assert verdict.allowed == bool(chosen >> number & 1), f"{src.name} {dst.name} {dialled}: two answers"

@@ -25,6 +25,8 @@ class Party(Struct, frozen=True):
     """The blocks it is in."""
     sample: Address = Address(bytes(Family.IPV4.size))
     """One of its addresses."""
+    workload: str = ""
+    """What its pods belong to: the name without the number that tells it from others of the same."""
 
 
 class AddressSpace:
@@ -98,7 +100,7 @@ def gather_parties(pods: Mapping[str, Iterable[PolicyPod]], space: AddressSpace)
             held[key] = blocks
         for number, (key, found) in enumerate(alike.items(), 1):
             suffix = f"#{number}" if len(alike) > 1 else ""
-            parties.append(Party(name + suffix, found[0], len(found), held[key]))
+            parties.append(Party(name + suffix, found[0], len(found), held[key], workload=name))
     return parties
 
 
