@@ -32,7 +32,7 @@ def written(*lines: object) -> str:
 
 
 def read_back(text: str) -> tuple[Read, ...]:
-    server = (read_config(text)[0].block or ())[0]
+    server = (read_config(text)[0].block or (Read(()),))[0]
     return server.block or ()
 
 
