@@ -103,3 +103,13 @@ async def test_a_cluster_that_does_not_know_cluster_network_policies_has_none() 
     assert await list_where_served(KubeClient(WithoutKind(404)), ClusterNetworkPolicy) == ()
     with pytest.raises(ApiError):
         await list_where_served(KubeClient(WithoutKind(403)), ClusterNetworkPolicy)
+
+
+def test_a_picture_is_drawn_of_what_can_be_looked_at(tmp_path: Path) -> None:
+    pods = tmp_path / "pods.yaml"
+    one = "{apiVersion: v1, kind: Pod, metadata: {name: pod-%d, namespace: many}}"
+    pods.write_text("\n---\n".join(one % number for number in range(401)))
+    assert run("reach", "-f", APPLICATION, "-o", "svg").stdout.startswith("<svg ")
+    much = run("reach", "-f", pods, "-o", "svg")
+    assert (much.returncode, much.stdout) == (EXIT_USAGE, "")
+    assert run("reach", "-f", pods, "-o", "svg", "--from", "pod-400", "--to", "pod-1").stdout.startswith("<svg ")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Line = tuple[Party, Party, str]
 
 _FILES = typer.Option("-f", "--filename", metavar="PATH", help="Manifests to ask, instead of a running cluster.")
+_MOST_DRAWN = 400
 
 
 class Form(StrEnum):
@@ -82,7 +83,8 @@ def _pairs(lines: "Iterable[Line]") -> dict[tuple[str, str], str]:
 
 
 def _print(question: "Question", answer: "Reach", lines: "list[Line]", output: Form, *, filtered: bool) -> None:
-    from fairlead.sim.reach_forms import csv_of, dot_of, svg_of
+    from fairlead.sim.reach_forms import csv_of, dot_of
+    from fairlead.sim.reach_svg import svg_of
 
     pairs = _pairs(lines)
     if output is Form.CSV:
@@ -92,6 +94,9 @@ def _print(question: "Question", answer: "Reach", lines: "list[Line]", output: F
     elif output is Form.SVG:
         known = [party.name for party in answer.parties]
         shown = [each for each in known if any(each in pair for pair in pairs)] if filtered else known
+        if len(shown) > _MOST_DRAWN:
+            complain(f"{len(shown)} names make no picture that anybody reads", "draw a part: --from TEXT --to TEXT")
+            raise typer.Exit(EXIT_USAGE)
         sys.stdout.write(svg_of(shown, pairs))
     else:
         rows = sorted((src.name, dst.name, conn, question.through(src, dst, conn)) for src, dst, conn in lines)

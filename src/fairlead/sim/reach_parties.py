@@ -12,6 +12,8 @@ from msgspec import Struct
 from fairlead.model.policies import AddressBlock, PolicyPod
 from fairlead.net import Address, Family, Prefix
 
+EXTERNAL = "[External]"
+"""What names of addresses outside end in."""
 _SHOWN_RANGES = 3
 
 
@@ -108,10 +110,10 @@ def _spell_ranges(ranges: list[tuple[Family, int, int]], held: frozenset[Address
     """Ranges as people write them; those in no block are what is left."""
     if not held:
         whole = len(ranges) == len(Family) and all(first == 0 for _, first, _ in ranges)
-        return "everywhere[External]" if whole else "elsewhere[External]"
+        return f"everywhere{EXTERNAL}" if whole else f"elsewhere{EXTERNAL}"
     shown = [_spell_range(*each) for each in ranges[:_SHOWN_RANGES]]
     more = f" and {len(ranges) - _SHOWN_RANGES} more" if len(ranges) > _SHOWN_RANGES else ""
-    return " ".join(shown) + more + "[External]"
+    return " ".join(shown) + more + EXTERNAL
 
 
 def _spell_range(family: Family, first: int, last: int) -> str:
