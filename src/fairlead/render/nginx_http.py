@@ -8,7 +8,7 @@ from fairlead.nginx import Config, Directive, Dollar, Literal, Lua, Raw, block, 
 from fairlead.nginx.tree import Line, variable
 from fairlead.render.nginx_maps import render_maps
 from fairlead.render.nginx_names import Layout
-from fairlead.render.nginx_text import on, prefix
+from fairlead.render.nginx_text import on, prefix, trusted_peers
 
 BLOCKED_CLIENT, BLOCKED_AGENT, BLOCKED_REFERER = (f"fairlead_blocked_{each}" for each in ("client", "agent", "referer"))
 _DECLARED = ("fairlead_location", "fairlead_held", "fairlead_refused", "proxy_alternative_upstream_name")
@@ -191,9 +191,7 @@ def _client_address(settings: ControllerSettings) -> Config:
     if not (client.use_proxy_protocol or client.use_real_ip or client.use_forwarded_headers):
         return ()
     header = client.header if client.use_real_ip or not client.use_proxy_protocol else "proxy_protocol"
-    trusted = [directive("set_real_ip_from", prefix(each)) for each in client.trusted]
-    everybody = [directive("set_real_ip_from", Literal("0.0.0.0/0")), directive("set_real_ip_from", Literal("::/0"))]
-    return (directive("real_ip_header", header), directive("real_ip_recursive", "on"), *(trusted or everybody))
+    return (directive("real_ip_header", header), directive("real_ip_recursive", "on"), *trusted_peers(client))
 
 
 def _tls(settings: ControllerSettings) -> Config:

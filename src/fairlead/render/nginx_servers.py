@@ -1,14 +1,15 @@
 """One server of the model as NGINX's server blocks: names, listeners, TLS, locations, and the redirect from www."""
 
 import re
+from collections.abc import Sequence
 
 from fairlead.model.route_settings import ControllerSettings
 from fairlead.model.route_tls import CertificateId, ClientCertificates, VerifyClient
-from fairlead.model.routes import Match, Server
+from fairlead.model.routes import Location, Match, Server
 from fairlead.nginx import Argument, Config, Directive, Literal, Lua, Raw, Template, Word, block, directive, entry
 from fairlead.nginx.tree import Dollar, Line, variable, when
 from fairlead.render.nginx_http import BLOCKED_AGENT, BLOCKED_CLIENT, BLOCKED_REFERER
-from fairlead.render.nginx_locations import render_location
+from fairlead.render.nginx_locations import matchers, render_location
 from fairlead.render.nginx_names import scope_id
 from fairlead.render.nginx_surroundings import Surroundings
 from fairlead.render.nginx_text import on, plain
@@ -41,28 +42,34 @@ def render_server(server: Server, around: Surroundings) -> Config:
 def _locations(server: Server, around: Surroundings) -> Config:
     """Each location once: NGINX refuses a second of the same match, so the first one declared is it.
 
-    What a prefix is on its own (`= /p` of `/p/`) gives way to a path that is named exactly.
+    What a prefix without a slash at its end becomes (`/p/` and `= /p`) gives way to a path that is named just so.
     """
     clients = server.client_certificates
     if clients is not None and _unusable(clients, around):
         return (block("location", "/", of=(directive("return", 403),)),)
     ours = () if server.host else (_healthz(),)
-    exact = {each.path for each in server.locations if each.match is Match.EXACT}
     rendered: list[Line] = [*ours]
+    named = {_words(each) for location in server.locations if not _doubled(location) for each in matchers(location)}
     for location in server.locations:
-        gives_way = ("=", Literal(location.path)) if location.match is not Match.EXACT else None
-        for line in render_location(server, location, around):
-            taken = isinstance(line, Directive) and _arguments(line) == gives_way and location.path in exact
-            if not taken:
-                rendered.append(line)
+        gives_way = named if _doubled(location) else frozenset[object]()
+        rendered += [
+            line
+            for line in render_location(server, location, around)
+            if not (isinstance(line, Directive) and _words(line.arguments) in gives_way)
+        ]
     found: dict[object, Line] = {}
     for line in rendered:
-        found.setdefault(_arguments(line) if isinstance(line, Directive) else line, line)
+        found.setdefault(_words(line.arguments) if isinstance(line, Directive) else line, line)
     return tuple(found.values())
 
 
-def _arguments(line: Directive) -> tuple[object, ...]:
-    return tuple(each.text if isinstance(each, Word) else each for each in line.arguments)
+def _doubled(location: Location) -> bool:
+    """Whether a location becomes two."""
+    return location.match is Match.PREFIX and not location.path.endswith("/")
+
+
+def _words(arguments: Sequence[Argument | str]) -> tuple[object, ...]:
+    return tuple(each.text if isinstance(each, Word) else each for each in arguments)
 
 
 def _refused_everywhere(settings: ControllerSettings) -> Config:

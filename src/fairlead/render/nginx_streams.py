@@ -7,6 +7,7 @@ from fairlead.net import Protocol
 from fairlead.nginx import Config, Directive, Raw, block, directive
 from fairlead.nginx.tree import Line
 from fairlead.render.nginx_names import scope_id
+from fairlead.render.nginx_text import trusted_peers
 
 _SECONDS = 600  # reference 1.3
 
@@ -33,12 +34,15 @@ def _upstream(listener: StreamListener) -> Directive:
 def _server(listener: StreamListener, settings: ControllerSettings) -> Directive:
     datagrams = listener.protocol is Protocol.UDP
     words = ["udp", "reuseport"] if datagrams else []
-    if listener.decode_proxy and not datagrams:
+    decoding = listener.decode_proxy and not datagrams
+    if decoding:
         words.append("proxy_protocol")
     hosts = settings.bind_addresses or (("", "[::]") if settings.ipv6 else ("",))
     lines: list[Line] = [
         directive("listen", f"{host}:{listener.port}" if host else str(listener.port), *words) for host in hosts
     ]
+    if decoding:
+        lines += trusted_peers(settings.client)
     lines.append(directive("proxy_pass", _name(listener)))
     lines.append(directive("proxy_timeout", f"{_SECONDS}s"))
     if datagrams:

@@ -38,6 +38,7 @@ LABEL = 77
 """The bit of the connection's label that says so."""
 _LABEL_BYTES, _WORD = 16, 4
 _SOURCE_OFFSET, _HARDWARE_LENGTH = 6, 6  # of the Ethernet header
+_ETHERNET = (1).to_bytes(2, sys.byteorder)  # ARPHRD_ETHER
 _ALL_BITS = 0xFFFFFFFF
 
 
@@ -53,9 +54,11 @@ def return_table(family: Family, hosts: Sequence[bytes]) -> TableContents:
 
 
 def _remember(hardware: bytes) -> Rule:
-    """Label a connection whose first packet such a host sent."""
+    """Label a connection whose first packet such a host sent, over an Ethernet."""
+    over = (Meta(0, MetaKey.IIFTYPE), Cmp(0, Comparison.EQ, _ETHERNET))
     source = Payload(0, Header.LINK, _SOURCE_OFFSET, _HARDWARE_LENGTH)
-    return Rule((source, Cmp(0, Comparison.EQ, hardware), *NEW, Immediate(0, _label()), CtSet(0, CtKey.LABELS)))
+    label = (Immediate(0, _label()), CtSet(0, CtKey.LABELS))
+    return Rule((*over, source, Cmp(0, Comparison.EQ, hardware), *NEW, *label))
 
 
 def _mark_answers() -> Rule:
