@@ -29,6 +29,7 @@ class MetaKey(IntEnum):
     OIF = 5
     IIFNAME = 6
     OIFNAME = 7
+    IIFTYPE = 8
     NFPROTO = 15
     L4PROTO = 16
     PKTTYPE = 19

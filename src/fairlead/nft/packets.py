@@ -150,7 +150,7 @@ def load_meta(packet: Packet, key: MetaKey) -> bytes:
             return _name(packet.iifname, key)
         case MetaKey.OIFNAME:
             return _name(packet.oifname, key)
-        case MetaKey.IIF | MetaKey.OIF | MetaKey.PKTTYPE:
+        case MetaKey.IIF | MetaKey.OIF | MetaKey.IIFTYPE | MetaKey.PKTTYPE:
             raise UnknownError(f"{key.name.lower()} of the packet")
         case _:
             assert_never(key)

@@ -70,6 +70,7 @@ class External:
     async def run(self) -> None:
         """Program for ever."""
         await self._world.wait_for_sync()
+        self._taken = frozenset(self._links.local_addresses())  # those of an earlier life, too
         self._listen()
         self._nodes_changed()
         try:

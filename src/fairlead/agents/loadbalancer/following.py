@@ -113,7 +113,7 @@ class World:
         tasks.create_task(_follow(client, IPAddressPool, _keep, self.pools))
         tasks.create_task(_follow(client, L2Advertisement, _keep, self.l2))
         tasks.create_task(_follow(client, BGPAdvertisement, _keep, self.bgp))
-        tasks.create_task(_follow(client, Node, _keep_node, self.nodes))
+        tasks.create_task(_follow(client, Node, keep_node, self.nodes))
         tasks.create_task(_follow(client, Namespace, _keep, self.namespaces))
 
     async def wait_for_sync(self) -> None:
@@ -122,7 +122,7 @@ class World:
             await each.synced.wait()
 
 
-def _keep_node(node: Node) -> Node:
+def keep_node(node: Node) -> Node:
     """A node without its heartbeats and versions, so that they change nothing."""
     conditions = tuple(
         replace(each, last_heartbeat_time=None) for each in node.status.conditions if each.type == "Ready"

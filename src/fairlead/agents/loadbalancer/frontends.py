@@ -4,7 +4,7 @@ Comes in: which Services, nodes or health changed. Goes out, once a round: front
 and which UDP flows may go on. Refuses to know rows and the kernel.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 
 from msgspec import Struct
@@ -43,6 +43,7 @@ class ExternalFrontends:
         self._compiled: dict[ServiceKey, tuple[Frontend, ...]] = {}
         self._owners: dict[FrontendKey, ServiceKey] = {}
         self._frontends: dict[FrontendKey, Frontend] = {}
+        self._denied: dict[FrontendKey, set[ServiceKey]] = {}
         self._pools: tuple[Pool, ...] = ()
         self._dirty: set[ServiceKey] = set()
 
@@ -72,11 +73,10 @@ class ExternalFrontends:
         if not findings:
             self._pools = pools
         targets = tuple(compile_target(node) for _, node in sorted(self._world.nodes.objects.items()))
-        dirty, self._dirty = self._dirty, set()
         touched: set[FrontendKey] = set()
         found: list[Finding] = []
         going_on: dict[FrontendKey, frozenset[Address]] = {}
-        for key in sorted(dirty):
+        for key in self._drain():
             kept = self._world.services.objects.get(key)
             service = kept.service if kept else None
             frontends, told = self._compile(service, targets) if service else ((), ())
@@ -89,6 +89,12 @@ class ExternalFrontends:
             frontend = self._frontends.get(each)
             changes[each] = frontend
         return Round(changes, tuple(found), {each: nodes for each, nodes in going_on.items() if each in touched})
+
+    def _drain(self) -> Iterator[ServiceKey]:
+        """Every Service to look at, those too that come up while others are looked at."""
+        while self._dirty:
+            dirty, self._dirty = self._dirty, set()
+            yield from sorted(dirty)
 
     def _compile(
         self, service: Service, targets: tuple[Target, ...]
@@ -109,14 +115,19 @@ class ExternalFrontends:
     def _place(self, key: ServiceKey, frontends: tuple[Frontend, ...]) -> set[FrontendKey]:
         """Put a Service's frontends in place of those it had, and return the keys that differ.
 
-        Of two that claim one key, which IPAM never allows, the first keeps it.
+        Of two that claim one key, which happens only where somebody else writes statuses, the first keeps it; the
+        other is looked at again once it is free.
         """
         touched: set[FrontendKey] = set()
         wanted = {each.key: each for each in frontends if self._owners.get(each.key, key) == key}
+        for each in frontends:
+            if each.key not in wanted:
+                self._denied.setdefault(each.key, set()).add(key)
         for old in self._compiled.pop(key, ()):
             if old.key not in wanted and self._owners.get(old.key) == key:
                 del self._owners[old.key], self._frontends[old.key]
                 touched.add(old.key)
+                self._dirty |= self._denied.pop(old.key, set())
         for each in wanted.values():
             if self._frontends.get(each.key) != each:
                 self._owners[each.key], self._frontends[each.key] = key, each

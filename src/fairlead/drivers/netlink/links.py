@@ -20,7 +20,7 @@ LOOPBACK = 1
 """The index of `lo` in every namespace."""
 
 _REQUEST, _ACK, _REPLACE, _EXCL, _CREATE, _DUMP = 0x1, 0x4, 0x100, 0x200, 0x400, 0x300
-_NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _NEWROUTE, _DELROUTE, _NEWNEIGH = 16, 17, 18, 20, 24, 25, 28
+_NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _NEWROUTE, _DELROUTE, _GETROUTE, _NEWNEIGH = 16, 17, 18, 20, 24, 25, 26, 28
 _IFF_UP = 1
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_AF_SPEC = 1, 3, 10, 18, 26
 _IFLA_OPERSTATE, _OPERATIONAL = 16, 6
@@ -32,7 +32,7 @@ _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 5, 7, 15
 _TABLE_MAIN, _PROTO_STATIC, _SCOPE_LINK, _SCOPE_UNIVERSE, _ONLINK = 254, 4, 253, 0, 4
 _TABLE_LOCAL, _SCOPE_HOST = 255, 254
 _UNICAST, _LOCAL, _UNREACHABLE = 1, 2, 7
-_NEWRULE, _TO_TABLE, _FRA_FWMARK, _FRA_TABLE, _FRA_FWMASK = 32, 1, 10, 15, 16
+_NEWRULE, _TO_TABLE, _FRA_PRIORITY, _FRA_FWMARK, _FRA_TABLE, _FRA_FWMASK = 32, 1, 6, 10, 15, 16
 _NDA_DST, _NDA_LLADDR, _NUD_PERMANENT = 1, 2, 0x80
 _SOL_NETLINK, _CAP_ACK, _EXT_ACK = 270, 10, 11
 _ERROR, _DONE = 2, 3
@@ -217,9 +217,17 @@ def _route(destination: Prefix, scope: int, kind: int, flags: int, table: int = 
 
 
 def add_rule(family: Family, *, mark: int, table: int) -> Request:
-    """Have packets with all bits of `mark` routed by `table`. Raises EEXIST where the rule is there already."""
+    """Have packets with all bits of `mark` routed by `table`; is refused (EEXIST) where the rule is there already.
+
+    The table's number is the rule's priority too: the kernel takes rules of different priorities for different ones.
+    """
     body = _RULE.pack(_NUMBER_OF[family], 0, 0, 0, 0, _TO_TABLE, 0)
-    body += _number(_FRA_FWMARK, mark) + _number(_FRA_FWMASK, mark) + _number(_FRA_TABLE, table)
+    body += (
+        _number(_FRA_PRIORITY, table)
+        + _number(_FRA_FWMARK, mark)
+        + _number(_FRA_FWMASK, mark)
+        + _number(_FRA_TABLE, table)
+    )
     return Request(f"route packets marked {mark:#x} by table {table}", _NEWRULE, _CREATE | _EXCL, body)
 
 
@@ -280,6 +288,20 @@ class LinkSocket:
                 if kind == _NEWLINK:
                     found.append(_parse_link(message))
 
+    def local_addresses(self) -> tuple[Address, ...]:
+        """The addresses taken by `add_local`, by us or an earlier life of ours."""
+        self._sequence += 1
+        body = _ROUTE.pack(0, 0, 0, 0, 0, 0, 0, 0, 0)
+        header = _HEADER.pack(16 + len(body), _GETROUTE, _REQUEST | _DUMP, self._sequence, 0)
+        self._socket.send(header + body)
+        found: list[Address] = []
+        while True:
+            for kind, _, _, message in _messages(self._socket.recv(1 << 18)):
+                if kind == _DONE:
+                    return tuple(sorted(found))
+                if kind == _NEWROUTE:
+                    found += _taken_address(message)
+
     def carries(self, index: int) -> bool:
         """Whether a link takes packets: the kernel comes to that some time after the other end is up.
 
@@ -329,6 +351,14 @@ def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
 def _explanation(body: bytes) -> str:
     """The kernel's own words in an extended acknowledgement, which follow the code and the bare header."""
     return next((value.rstrip(b"\0").decode() for kind, value in _attributes(body[20:]) if kind == 1), "")
+
+
+def _taken_address(body: bytes) -> Iterator[Address]:
+    """The destination of a route that makes one address local, where somebody set it."""
+    family, length, _, _, table, protocol, _, kind, _ = _ROUTE.unpack_from(body)
+    size = {int(socket.AF_INET): 4, int(socket.AF_INET6): 16}.get(family, 0)
+    if (table, protocol, kind, length) == (_TABLE_LOCAL, _PROTO_STATIC, _LOCAL, 8 * size):
+        yield from (Address(value) for name, value in _attributes(body[_ROUTE.size :]) if name == _RTA_DST)
 
 
 def _parse_link(body: bytes) -> Link:
