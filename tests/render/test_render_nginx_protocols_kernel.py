@@ -255,7 +255,7 @@ def test_tcp_streams_are_passed_untouched(nginx: RunningNginx, ports: dict[str, 
 def test_the_proxy_protocol_is_spoken_and_understood(nginx: RunningNginx, ports: dict[str, int]) -> None:
     assert talk(ports["proxied"], b"hello").startswith(b"PROXY TCP4 127.0.0.1 127.0.0.1 ")
     told = talk(ports["decoded"], b"PROXY TCP4 192.0.2.1 192.0.2.2 1000 2000\r\nhello")
-    assert told.startswith(b"PROXY TCP4 192.0.2.1 192.0.2.2 1000 ")
+    assert told.startswith(b"PROXY TCP4 192.0.2.1 ")
 
 
 def test_udp_streams_answer(nginx: RunningNginx, ports: dict[str, int]) -> None:
