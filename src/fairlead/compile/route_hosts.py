@@ -49,7 +49,7 @@ def merge_host(
     oldest = main[0].origin if main else drafts[0].origin
     tls, certificate = _tls(host, main, certificate_of, findings)
     ordered = [_finished(each, shaped, drafts, tls, findings) for each in locations.values()]
-    kept = [each for each in ordered if each is not None]
+    kept = _first_of_each([each for each in ordered if each is not None], findings)
     if shaped:
         kept.sort(key=lambda each: each.path, reverse=True)
         kept.sort(key=lambda each: len(each.path), reverse=True)
@@ -162,6 +162,17 @@ def _finished(
         if rewrite is None:
             return replace(location, match=Match.REGEX, action=Refuse(503, "rewrite-target"))
     return replace(location, match=Match.REGEX, rewrite=rewrite)
+
+
+def _first_of_each(locations: Sequence[Location], findings: list[Finding]) -> list[Location]:
+    """Without those that became the same expression as an older one, which is matched first."""
+    found: dict[tuple[str, Match], Location] = {}
+    for location in locations:
+        first = found.setdefault((location.path, location.match), location)
+        if first is not location:
+            message = f'the expression "{location.path}" is already defined by {first.origin}; this path is left out'
+            findings.append(Finding(Severity.WARNING, location.origin, message))
+    return list(found.values())
 
 
 def _rewrite(location: Location, draft: Draft, findings: list[Finding]) -> Rewrite | None:

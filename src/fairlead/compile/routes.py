@@ -9,6 +9,7 @@ from collections.abc import Set as AbstractSet
 from operator import attrgetter
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from fairlead.compile.endpoints import SliceEndpoints, compile_slice
 from fairlead.compile.route_certificates import compile_authorities, compile_certificate, data_of
@@ -26,7 +27,7 @@ from fairlead.model.route_rules import CustomErrors
 from fairlead.model.route_settings import ControllerSettings
 from fairlead.model.route_tls import Certificate, CertificateId
 from fairlead.model.route_upstreams import Endpoints, Upstream, UpstreamKey
-from fairlead.model.routes import Location, Routing, StreamListener, ToUpstream
+from fairlead.model.routes import Location, Routing, Server, StreamListener, ToUpstream
 from fairlead.net import Protocol
 
 CLASS_ANNOTATION = "kubernetes.io/ingress.class"
@@ -192,7 +193,7 @@ class Routes:
         for host in self._dirty_hosts:
             self._merge(host)
         self._dirty_hosts.clear()
-        servers = tuple(merged.server for _, merged in sorted(self._merged.items()))
+        servers, alias_findings = _without_doubles([merged.server for _, merged in sorted(self._merged.items())])
         upstreams = self._upstreams()
         self._compile_endpoints(upstreams)
         streams, stream_findings = self._streams()
@@ -202,7 +203,7 @@ class Routes:
             streams=streams,
             default_upstream=self._default(),
         )
-        return self._built(routing, upstreams, stream_findings)
+        return self._built(routing, upstreams, (*alias_findings, *stream_findings))
 
     def _built(self, routing: Routing, upstreams: Mapping[UpstreamKey, Upstream], more: tuple[Finding, ...]) -> Built:
         names: dict[str, CertificateId] = {}
@@ -429,6 +430,26 @@ def upstreams_of(location: Location) -> tuple[UpstreamKey, ...]:
     if errors is not None and errors.upstream is not None:
         found.append(errors.upstream)
     return tuple(found)
+
+
+def _without_doubles(servers: Iterable[Server]) -> tuple[tuple[Server, ...], list[Finding]]:
+    """The servers with every name given once: a second one to claim an alias or a www name goes without."""
+    taken: dict[str, Server] = {}
+    found: list[Server] = []
+    findings: list[Finding] = []
+    for server in servers:
+        kept: list[str] = []
+        for alias in server.aliases:
+            first = taken.setdefault(alias, server)
+            if first is server:
+                kept.append(alias)
+            else:
+                message = f"the alias {alias} of host {server.host} is one of host {first.host} already; it is left out"
+                findings.append(Finding(Severity.WARNING, server.origin, message))
+        www = server.www if server.www is not None and taken.setdefault(server.www, server) is server else None
+        alike = len(kept) == len(server.aliases) and www == server.www
+        found.append(server if alike else replace(server, aliases=tuple(kept), www=www))
+    return tuple(found), findings
 
 
 def _first_port(key: UpstreamKey, service: Service) -> UpstreamKey:

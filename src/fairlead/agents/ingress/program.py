@@ -93,7 +93,7 @@ class IngressAgent:
         self._leadership = Leadership(client, LeaseName(config.namespace, config.election), who, time.monotonic)
         self._status = StatusWriter(client, self._leadership, self._objects.ingresses)
         self.nginx = Nginx(NginxFolder(config.folder, config.nginx, READ_BY_WORKERS))
-        self._serving = Serving(self.nginx, _layout(config), self._routes, self._tell)
+        self._serving = Serving(self.nginx, _layout(config), self._routes, self._news.set)
         self._told: frozenset[Finding] = frozenset()
         self._built: Built | None = None
         self._placeholder = make_placeholder()
@@ -141,7 +141,7 @@ class IngressAgent:
             if not self._objects.synced and self._built is None:
                 continue
             self._built = built
-            self._tell(built.findings)
+            self._tell((*built.findings, *self._serving.refusals))
             self._publish(built)
             try:
                 await self._serving.serve(built)
@@ -156,12 +156,12 @@ class IngressAgent:
         self._status.want(built.accepted, places)
 
     def _tell(self, findings: tuple[Finding, ...]) -> None:
-        """Say each finding once, by the replica that leads."""
-        fresh = [each for each in findings if each not in self._told]
-        self._told = frozenset(findings) if len(findings) != len(fresh) or not self._told else self._told | set(fresh)
-        for finding in fresh:
-            log(event="finding", object=str(finding.origin), message=finding.message)
-            self._events.tell(self._notice(finding))
+        """Say each finding once, for as long as it holds."""
+        for finding in findings:
+            if finding not in self._told:
+                log(event="finding", object=str(finding.origin), message=finding.message)
+                self._events.tell(self._notice(finding))
+        self._told = frozenset(findings)
 
     def _notice(self, finding: Finding) -> Notice:
         return notice_of(finding, self._config.pod)

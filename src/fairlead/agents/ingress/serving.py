@@ -1,6 +1,6 @@
 """Keeps one NGINX at what is to be served: endpoints and certificates at once, the structure by reloads one at a time.
 
-Comes in: `Built` values. Goes out: an NGINX that serves them, and findings for what it refuses. A configuration that it
+Comes in: `Built` values. Goes out: an NGINX that serves them, and what it refuses. A configuration that it
 refuses is never put in force: who is to blame is found by halving, stays out, and is tried again when it changes.
 """
 
@@ -43,24 +43,27 @@ class Reloads(Struct):
 
 
 class Serving:
-    """One NGINX. `build` makes what is to be served without some Ingresses; `tell` hears of those NGINX refuses."""
+    """One NGINX. `again` is called when `routes` are to be built anew, since some Ingresses stay out from now on."""
 
-    def __init__(
-        self, nginx: Nginx, layout: Layout, routes: Routes, tell: Callable[[tuple[Finding, ...]], None]
-    ) -> None:
+    def __init__(self, nginx: Nginx, layout: Layout, routes: Routes, again: Callable[[], None]) -> None:
         self._nginx = nginx
         self._layout = layout
         self._routes = routes
-        self._tell = tell
+        self._again = again
         self._told: Built | None = None
         self._wanted: Built | None = None
         self._news = asyncio.Event()
         self._up = asyncio.Event()
         self._text = ""
-        self._withheld: dict[Key, str] = {}
+        self._withheld: dict[Key, Finding] = {}
         self._good: frozenset[Key] = frozenset()
         self.reloads = Reloads()
         self.ready = False
+
+    @property
+    def refusals(self) -> tuple[Finding, ...]:
+        """What there is to tell of the Ingresses that NGINX refuses."""
+        return tuple(self._withheld[key] for key in sorted(self._withheld))
 
     @property
     def withheld(self) -> frozenset[Key]:
@@ -233,21 +236,11 @@ class Serving:
             self._routes.withhold(self.withheld)
             raise FairleadError(f"NGINX refuses the configuration without any Ingress: {first.message}")
         for key in refused:
-            self._withheld[key] = first.message
+            message = f"NGINX refuses what this Ingress asks for, so it is left out: {first.message}"
+            remedy = "correct it; it is tried again when it changes"
+            self._withheld[key] = Finding(Severity.ERROR, Origin("Ingress", *key), message, remedy)
         self._routes.withhold(self.withheld)
-        self._tell(
-            tuple(
-                Finding(
-                    Severity.ERROR,
-                    Origin("Ingress", *key),
-                    f"NGINX refuses what this Ingress asks for, so it is left out: {first.message}",
-                    "correct it; it is tried again when it changes",
-                )
-                for key in sorted(refused)
-            )
-        )
-        self._wanted = self._routes.build()
-        self._news.set()
+        self._again()
 
 
 def _joined(told: Built | None, built: Built) -> Built:
