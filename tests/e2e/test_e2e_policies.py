@@ -1,0 +1,93 @@
+"""Network policies as users meet them: kubectl's answers, Events of denied packets, and a running cluster asked."""
+
+import json
+
+import pytest
+from conftest import Command, Kubectl, wait_until
+
+SPACE = "policed"
+WORLD = f"""
+apiVersion: v1
+kind: Namespace
+metadata: {{name: {SPACE}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: web, namespace: {SPACE}, labels: {{app: web}}}}
+spec: {{nodeName: node-1, containers: [{{name: c, image: example/web, ports: [{{name: http, containerPort: 8080}}]}}]}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: db, namespace: {SPACE}, labels: {{app: db}}}}
+spec: {{nodeName: node-2, containers: [{{name: c, image: example/db, ports: [{{name: sql, containerPort: 5432}}]}}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: db, namespace: {SPACE}}}
+spec: {{selector: {{app: db}}, ports: [{{port: 5432, targetPort: sql}}]}}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {{name: from-api, namespace: {SPACE}}}
+spec:
+  podSelector: {{matchLabels: {{app: db}}}}
+  ingress:
+  - from: [{{podSelector: {{matchLabels: {{app: api}}}}}}]
+    ports: [{{port: sql}}]
+"""
+MISTAKE = f"""
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {{name: wrong, namespace: {SPACE}}}
+spec:
+  podSelector: {{}}
+  policyTypes: [Ingress, Outgress]
+  ingress: [{{from: [{{podSelector: {{}}, ipBlock: {{cidr: 10.0.0.0/8}}}}], ports: [{{port: 90, endPort: 80}}]}}]
+"""
+
+
+@pytest.fixture(scope="module")
+def policed(shop: Command, kubectl: Kubectl) -> Command:
+    kubectl("apply", "-f", "-", stdin=WORLD)
+    kubectl("wait", "--for=condition=Ready", "pod", "--all", "-n", SPACE, "--timeout=30s")
+    return shop
+
+
+def test_who_owns_a_pod_hears_of_packets_it_was_denied(policed: Command, kubectl: Kubectl) -> None:
+    traced = policed("trace", f"pod/{SPACE}/web", f"svc/{SPACE}/db:5432", "--packet", check=False)
+    assert traced.returncode == 1, traced.stderr
+    assert "sent for real: silence, as traced" in traced.stdout
+
+    def messages() -> list[str]:
+        found = kubectl.json("get", "events", "-n", SPACE, "--field-selector", "reason=DeniedByPolicy")["items"]
+        return [f"{each['involvedObject']['name']}: {each['message']}" for each in found]
+
+    wait_until(lambda: bool(messages()), "no Event of the denied packets")
+    (told,) = messages()
+    assert told.startswith("db: ingress denied: TCP from ")
+    assert f"({SPACE}/web) to port 5432, by NetworkPolicy {SPACE}/from-api" in told
+    assert "DeniedByPolicy" in kubectl("describe", "pod", "db", "-n", SPACE)
+    page = policed("exec", "--from", "node/node-2", "--", "curl", "-s", "http://127.0.0.1:10249/metrics").stdout
+    counter = 'fairlead_policy_denied_packets_total{direction="ingress",policy="NetworkPolicy policed/from-api"}'
+    assert counter in page
+
+
+def test_kubectl_says_what_is_wrong_with_a_policy(policed: Command, kubectl: Kubectl) -> None:
+    refused = kubectl.run("apply", "-f", "-", stdin=MISTAKE, check=False)
+    assert refused.returncode == 1
+    assert [line.removeprefix("* ") for line in refused.stderr.strip().splitlines()] == [
+        'The NetworkPolicy "wrong" is invalid: ',
+        "spec.ingress[0].ports[0].endPort: Invalid value: 80: must be greater than or equal to `port`",
+        "spec.ingress[0].from[0]: Forbidden: may not specify both ipBlock and another peer",
+        'spec.policyTypes[1]: Unsupported value: "Outgress": supported values: "Ingress", "Egress"',
+    ]
+
+
+def test_a_running_cluster_is_asked_and_judged(policed: Command) -> None:
+    found = json.loads(policed("reach", "--to", f"svc/{SPACE}/db", "-o", "json").stdout)
+    assert found == [], "nobody is labelled app=api"
+    why = policed("reach", "--from", f"{SPACE}/web", "--to", f"{SPACE}/db", "--explain").stdout
+    assert f"isolated by {SPACE}/from-api, and no rule allows it" in why
+    judged = policed("lint", "-o", "json")
+    fields = {f"{each['origin']['name']} {each['origin']['field']}" for each in json.loads(judged.stdout)}
+    assert "from-api spec.ingress[0].from[0]" in fields
