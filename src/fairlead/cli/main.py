@@ -24,6 +24,7 @@ VERBS = {
     "trace": "trace",
     "reach": "reach",
     "lint": "lint",
+    "ingress": "ingress",
     "agent": "agent",
 }
 """Each verb, and the name of its module and of the function in it."""

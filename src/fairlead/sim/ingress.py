@@ -303,7 +303,7 @@ def find_location(server: Server, path: str) -> Location | str | None:
             flags = re.IGNORECASE if each.match is Match.REGEX else 0
             if re.match(each.path, path, flags):
                 return each
-    prefixes = (Match.PREFIX, Match.RAW_PREFIX)
+    prefixes = (Match.PREFIX, Match.RAW_PREFIX, Match.EXACT)  # NGINX adds the slash for exact ones, too
     slashed = [each for each in server.locations if each.match in prefixes and each.path == path + "/" and path != "/"]
     if slashed and (best is None or best.path != path) and isinstance(slashed[0].action, ToUpstream):
         return path + "/"

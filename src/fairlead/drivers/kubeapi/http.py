@@ -43,13 +43,13 @@ class HttpTransport:
         self._opened: dict[int, aiohttp.ClientSession] = {}
 
     @classmethod
-    def from_kubeconfig(cls, path: Path) -> "HttpTransport":
-        """The server and user of the current context. Raises FairleadError when the file says neither."""
+    def from_kubeconfig(cls, path: Path, context: str = "") -> "HttpTransport":
+        """The server and user of a context, the current one by default. Raises FairleadError when it says neither."""
         try:
             config = cast("dict[str, Any]", yaml.load(path.read_text(), yaml.CSafeLoader))
-            context = _named(config, "contexts", str(config["current-context"]))["context"]
-            cluster = _named(config, "clusters", context["cluster"])["cluster"]
-            user = _named(config, "users", context["user"])["user"]
+            chosen = _named(config, "contexts", context or str(config["current-context"]))["context"]
+            cluster = _named(config, "clusters", chosen["cluster"])["cluster"]
+            user = _named(config, "users", chosen["user"])["user"]
             server = str(cluster["server"])
         except (OSError, yaml.YAMLError, KeyError, TypeError, StopIteration) as error:
             raise FairleadError(
