@@ -28,6 +28,7 @@ class NodeRules:
     """The tables of one node and one family, as its agent would program them."""
 
     def __init__(self, world: World, node: Node, family: Family = Family.IPV4) -> None:
+        self.place = f"node/{node.metadata.name}"
         self.name = node.metadata.name
         self.addresses = tuple(each for each in addresses_of_node(node) if each.family is family)
         self.pod_prefixes: tuple[Prefix, ...] = tuple(each for each in pod_prefixes(node) if each.family is family)

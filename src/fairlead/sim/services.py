@@ -40,11 +40,16 @@ class ServiceTable:
     """The service table of one node and one family (`tables.NodeTable`)."""
 
     def __init__(self, world: World, node: Node, family: Family) -> None:
-        self._world = world
-        frontends = compile_node(world, node, family)
         local = tuple(each for each in pod_prefixes(node) if each.family is family)
         addresses = frozenset(each for each in addresses_of_node(node) if each.family is family)
-        self.model = NodeModel(frontends, addresses, local, _service_prefix(world, family))
+        model = NodeModel(compile_node(world, node, family), addresses, local, _service_prefix(world, family))
+        self._hold(world, model, family)
+
+    def _hold(self, world: World, model: NodeModel, family: Family) -> None:
+        """Render what the model says."""
+        self._world = world
+        self.model = model
+        frontends, local = model.frontends, model.pod_prefixes
         rows = ServiceRows(family, local, self.model.service_prefix)
         rows.base()
         rows.replace(frontends)

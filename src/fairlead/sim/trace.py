@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from msgspec import Struct
 from msgspec.structs import replace
 
-from fairlead.kube.core import Node
 from fairlead.model import Affinity, Backend, Frontend, FrontendKey, Origin, Refusal
 from fairlead.net import Address, Family, Port, Protocol
 from fairlead.nft.evaluate import Ending, Entry, Packet, Passage, Surroundings
 from fairlead.sim.answers import Disposition, End, Hop, Trace
 from fairlead.sim.frontends import Judgement, judge_connection
 from fairlead.sim.nodes import NodeRules
+from fairlead.sim.outside import OUTSIDE, OutsideRules, is_served_outside
 from fairlead.sim.places import Source, Target, parse_source, parse_target
 from fairlead.sim.services import find_endpoint
 from fairlead.sim.world import World, declared_ports, in_prefixes, name_of
@@ -108,7 +108,7 @@ class _Tracer:
             yield from self._after_rules(rules, way, passage)
 
     def _after_rules(self, rules: NodeRules, way: _Way, passage: Passage) -> Iterator[End]:
-        place, steps = f"node/{rules.name}", rules.explain(way.packet, passage)
+        place, steps = rules.place, rules.explain(way.packet, passage)
         if passage.ending is not Ending.ACCEPT:
             hop = Hop(place, _spell(way.packet), steps, passage.ending.value)
             yield self._refused(rules, replace(way, hops=(*way.hops, hop)), passage)
@@ -120,9 +120,9 @@ class _Tracer:
                 way = replace(way, note="; a pod that dials itself is masqueraded")
         onward = replace(after, mark=0, ct_status=0)
         moved = replace(way, packet=onward)
-        if Surroundings(frozenset(rules.addresses)).is_local(after.destination):
+        if Surroundings(rules.services.model.addresses).is_local(after.destination):
             hop = Hop(place, _spell(way.packet), steps, "itself")
-            yield self._on_node(rules.name, replace(moved, hops=(*way.hops, hop)))
+            yield self._on_host(rules, replace(moved, hops=(*way.hops, hop)))
         elif in_prefixes(after.destination, rules.pod_prefixes):
             hop = Hop(place, _spell(way.packet), steps, f"its own pods, as {_spell(onward)}")
             yield self._at_pod(place, replace(moved, hops=(*way.hops, hop)))
@@ -137,7 +137,8 @@ class _Tracer:
         if len(way.hops) > _MOST_HOPS:
             yield self._end(way, Disposition.NO_ROUTE, place, "it goes round in circles")
         elif node is not None:
-            yield from self._at_node(node.metadata.name, self._with_start(place, way, node), Entry.ARRIVES)
+            name = node.metadata.name
+            yield from self._at_node(name, self._with_start(place, way, f"node {name}"), Entry.ARRIVES)
         elif address in network.fabric:
             listens = way.packet.destination_port == _API_PORT
             yield self._end(
@@ -146,6 +147,8 @@ class _Tracer:
                 "fabric",
                 "the API server" if listens else f"only the API server listens there, on {_API_PORT}",
             )
+        elif is_served_outside(self._world, address):
+            yield from self._at_node(OUTSIDE, self._with_start(place, way, "the load balancer's host"), Entry.ARRIVES)
         elif address in (*network.client, *network.lb):
             name = "client" if address in network.client else "lb"
             yield self._end(way, Disposition.NO_LISTENER, name, "no object says that anything listens there")
@@ -155,11 +158,11 @@ class _Tracer:
         else:
             yield self._end(way, Disposition.NO_ROUTE, place, "no place has that address")
 
-    def _with_start(self, place: str, way: _Way, node: Node) -> _Way:
+    def _with_start(self, place: str, way: _Way, to: str) -> _Way:
         """Add the hop of a source outside the nodes, which has no rules."""
         if way.hops:
             return way
-        return replace(way, hops=(Hop(place, _spell(way.packet), (), f"node {node.metadata.name}, by the fabric"),))
+        return replace(way, hops=(Hop(place, _spell(way.packet), (), f"{to}, by the fabric"),))
 
     def _at_pod(self, place: str, way: _Way) -> End:
         pod = self._world.pod_holding(way.packet.destination)
@@ -173,19 +176,20 @@ class _Tracer:
             reason += f"; it declares {known}, not {port}: whether it listens there, no object says"
         return self._end(way, Disposition.DELIVERED, "pod/" + "/".join(name_of(pod)), reason)
 
-    def _on_node(self, name: str, way: _Way) -> End:
+    def _on_host(self, rules: NodeRules, way: _Way) -> End:
+        name = rules.name
         protocol, port = Protocol(way.packet.protocol), way.packet.destination_port
         for pod in self._world.pods.values():
             if pod.spec.host_network and pod.spec.node_name == name and port in declared_ports(pod, protocol):
                 place = "pod/" + "/".join(name_of(pod))
                 return self._end(way, Disposition.DELIVERED, place, f"in the network of {name}")
         reason = "no Service has this address and port, and no pod in the node's own network declares it"
-        return self._end(way, Disposition.NO_LISTENER, f"node/{name}", reason)
+        return self._end(way, Disposition.NO_LISTENER, rules.place, reason)
 
     def _refused(self, rules: NodeRules, way: _Way, passage: Passage) -> End:
         disposition = Disposition.REJECTED if passage.ending is Ending.REJECT else Disposition.DROPPED
         reason = rules.refusal(way.packet, passage)
-        return self._end(replace(way, origin=reason.origin), disposition, f"node/{rules.name}", reason.text)
+        return self._end(replace(way, origin=reason.origin), disposition, rules.place, reason.text)
 
     def _end(self, way: _Way, disposition: Disposition, place: str, reason: str) -> End:
         origin = way.origin
@@ -198,7 +202,9 @@ class _Tracer:
     def _rules_of(self, name: str, family: Family) -> NodeRules:
         key = name, family
         if key not in self._rules:
-            self._rules[key] = NodeRules(self._world, self._world.nodes[name], family)
+            world = self._world
+            outside = name == OUTSIDE
+            self._rules[key] = OutsideRules(world, family) if outside else NodeRules(world, world.nodes[name], family)
         return self._rules[key]
 
 
