@@ -24,13 +24,13 @@ def lint(
     """
     from fairlead.compile.lint_policies import lint_policies
     from fairlead.compile.lint_services import lint_services
+    from fairlead.compile.lint_world import read_world
     from fairlead.model import Severity
+    from fairlead.sim.lint_names import lint_names
 
     objects = policy_objects(read_manifests(files)) if files else live_objects(name)
-    found = [
-        *lint_policies(objects.policies, objects.pods, objects.namespaces),
-        *lint_services(objects.services, objects.pods),
-    ]
+    world = read_world(objects.policies, objects.pods, objects.namespaces, objects.services)
+    found = [*lint_policies(world), *lint_names(world), *lint_services(objects.services, objects.pods)]
     found.sort(key=lambda finding: (finding.severity is not Severity.ERROR, finding.origin))
     if output is Output.JSON:
         answer_json(found)
