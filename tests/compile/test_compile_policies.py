@@ -91,6 +91,13 @@ def test_ports_are_ranges_and_names():
     )
 
 
+def test_a_block_is_read_as_servers_that_are_not_strict_took_it():
+    policy, findings = read(ingress=[{"from": [{"ipBlock": {"cidr": "010.001.2.3/8", "except": ["10.9.9.9/16"]}}]}])
+    assert policy.ingress is not None
+    assert policy.ingress[0].peers == (AddressBlock(parse_prefix("10.0.0.0/8"), (parse_prefix("10.9.0.0/16"),)),)
+    assert not findings
+
+
 @pytest.mark.parametrize(
     ("rule", "where"),
     [

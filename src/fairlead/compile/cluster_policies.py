@@ -34,7 +34,7 @@ from fairlead.model.policies import (
     PortRange,
     Tier,
 )
-from fairlead.net import Port, Protocol, parse_prefix
+from fairlead.net import Port, Protocol, parse_lenient_prefix
 
 _TIERS = {"Admin": Tier.ADMIN, "Baseline": Tier.BASELINE}
 _NOBODY = PodGroup(None, (), (LabelTest("", Operator.IN, ()),))
@@ -126,7 +126,7 @@ def _peer(peer: ClusterNetworkPolicyPeer) -> Iterator[Peer]:
     elif peer.pods is not None:
         yield compile_group(None, peer.pods.namespace_selector, peer.pods.pod_selector)
     elif peer.networks:
-        yield from [AddressBlock(parse_prefix(each)) for each in peer.networks]
+        yield from [AddressBlock(parse_lenient_prefix(each)) for each in peer.networks]
     else:
         raise _NotUnderstoodError("this kind of peer is not supported: use namespaces, pods or networks")
 

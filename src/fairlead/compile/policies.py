@@ -34,7 +34,7 @@ from fairlead.model.policies import (
     PortRange,
     Tier,
 )
-from fairlead.net import Port, Protocol, parse_prefix
+from fairlead.net import Port, Protocol, parse_lenient_prefix
 
 _LAST_PORT = 65535
 
@@ -97,8 +97,8 @@ def _peer(peer: NetworkPolicyPeer, namespace: str, at: Origin, found: list[Findi
 
 def _block(block: IPBlock, at: Origin, found: list[Finding]) -> Peer:
     try:
-        prefix = parse_prefix(block.cidr)
-        exceptions = tuple(parse_prefix(each) for each in block.except_)
+        prefix = parse_lenient_prefix(block.cidr)
+        exceptions = tuple(parse_lenient_prefix(each) for each in block.except_)
     except ValueError as error:
         found.append(_error(at, str(error)))
         return Anyone.NOBODY

@@ -84,3 +84,16 @@ def parse_prefix(text: str) -> Prefix:
     """Return the prefix that `text` spells, as `10.0.0.0/8` or a bare address. Host bits set raise ValueError."""
     network = ip_network(text)
     return Prefix(Address(network.network_address.packed), network.prefixlen)
+
+
+@lru_cache(maxsize=4096)
+def parse_lenient_prefix(text: str) -> Prefix:
+    """Return the prefix that an API object spells, as API servers before 1.36 took it (KEP-4858).
+
+    Host bits are cleared, and leading zeros of an IPv4 address mean nothing. Raises ValueError with the offending text.
+    """
+    address, slash, length = text.partition("/")
+    if "." in address and ":" not in address:
+        address = ".".join(part.lstrip("0") or "0" for part in address.split("."))
+    network = ip_network(f"{address}{slash}{length}", strict=False)
+    return Prefix(Address(network.network_address.packed), network.prefixlen)
