@@ -271,7 +271,7 @@ def test_policy_local_without_the_way_back_is_told() -> None:
     ("service", "word"),
     [
         (a_service(ips=("203.0.113.4",), ports=[{"port": 80}]), "node ports"),
-        (a_service({"fairlead.dev/proxy-protocol": "v1"}, ips=("203.0.113.4",)), "PROXY"),
+        (a_service({"fairlead.dev/proxy-protocol": "v3"}, ips=("203.0.113.4",)), "PROXY"),
     ],
 )
 def test_what_the_external_provider_cannot_do_is_refused(service: Service, word: str) -> None:

@@ -5,6 +5,7 @@ FAIRLEAD_LONG=1 in the environment asks for 20,000 connections where the spread 
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import Iterator
 
@@ -15,6 +16,16 @@ pytestmark = [pytest.mark.kernel, pytest.mark.cluster]
 CONNECTIONS = 20_000 if os.environ.get("FAIRLEAD_LONG") else 2_000
 CRITICAL_OF_SIX = 20.515
 """What chi-square exceeds with a chance of 0.001 at five degrees of freedom."""
+EXCHANGE = """
+import socket, sys
+with socket.create_connection((sys.argv[1], 80), 3) as dialled:
+    dialled.settimeout(3)
+    dialled.sendall(b"hello")
+    found = b""
+    while not found.endswith(b"hello"):
+        found += dialled.recv(4096)
+    print(found.hex())
+"""
 CLIENT, CLIENT6, NODES = "198.51.100.2", "fd00:198:51:100::2", ("172.18.0.2", "172.18.0.3", "172.18.0.4")
 
 
@@ -122,10 +133,26 @@ def test_a_service_without_node_ports_says_that_nobody_answers(cluster: Cluster)
     assert cluster.dial(cluster.address("portless"), 80)["failed"] == 1
 
 
-def test_the_proxy_protocol_is_refused_visibly(cluster: Cluster) -> None:
-    cluster.address("proxied")
-    told = eventually(lambda: [text for reason, text in cluster.events("proxied") if reason == "NotProgrammed"], "it")
-    assert "PROXY protocol" in told[0]
+def test_pods_that_want_the_proxy_protocol_are_told_the_client_by_it(cluster: Cluster) -> None:
+    address = cluster.address("proxied")
+    echoed = eventually(lambda: bytes.fromhex(exchange(cluster, address, check=False)), "an answer")
+    signature, rest = echoed[:12], echoed[12:]
+    assert signature == b"\r\n\r\n\0\r\nQUIT\n"
+    assert rest[:4] == b"\x21\x11\x00\x0c", "version 2, proxied, TCP over IPv4, twelve bytes"
+    assert rest[4:12] == bytes((198, 51, 100, 2, *map(int, address.split("."))))
+    assert rest[14:16] == (80).to_bytes(2, "big")
+    assert rest[16:] == b"hello"
+    assert cluster.get("service", "proxied")["status"]["loadBalancer"]["ingress"][0]["ipMode"] == "Proxy"
+    assert cluster.dial(address, 81, 3, "udp")["failed"] == 0, "over UDP there is no such protocol"
+    cluster.kubectl("annotate", "service", "proxied", "fairlead.dev/proxy-protocol-")
+    eventually(lambda: cluster.backends(address, 80), "rows in place of the relay")
+    assert cluster.dial(address, 80, 3)["failed"] == 0
+
+
+def exchange(cluster: Cluster, address: str, *, check: bool = True) -> str:
+    """What comes back, as hexadecimal digits, when five bytes are sent."""
+    told = cluster.at("client", sys.executable, "-c", EXCHANGE, address, check=check).strip()
+    return told if all(each in "0123456789abcdef" for each in told) else ""
 
 
 async def test_draining_a_node_fails_no_connection(cluster: Cluster) -> None:

@@ -24,6 +24,14 @@ SOURCE_SECONDS = 10_800
 """How long a client keeps its node after its last new connection, where connections are spread by source."""
 
 
+_VERSIONS = {"v1": 1, "v2": 2}
+
+
+def proxy_version(service: Service) -> int | None:
+    """The version of the PROXY protocol that a Service's pods want to hear over TCP, None for none."""
+    return _VERSIONS.get(service.metadata.annotations.get(PROXY_ANNOTATION, ""))
+
+
 class NodeState(Enum):
     """What a node gets of new connections."""
 
@@ -175,13 +183,21 @@ def _findings(service: Service, outside: Outside, origin: Callable[[str], Origin
             "leave allocateLoadBalancerNodePorts out, or choose loadBalancerClass fairlead.dev/l2 or fairlead.dev/bgp, "
             "which need none",
         )
-    if annotations.get(PROXY_ANNOTATION) not in (None, "", "false"):
+    wanted = annotations.get(PROXY_ANNOTATION, "")
+    if wanted and wanted not in _VERSIONS:
         yield Finding(
             Severity.ERROR,
             origin(f"metadata.annotations[{PROXY_ANNOTATION}]"),
-            "the PROXY protocol is not spoken by the external load balancer, so nobody answers at the Service's "
-            "addresses rather than pods being sent what they do not expect",
-            "take the annotation away; externalTrafficPolicy Local shows pods the client's address",
+            f"{wanted!r} is no version of the PROXY protocol, so nobody answers at the Service's addresses rather "
+            "than pods being sent what they do not expect",
+            "write v1 or v2, or take the annotation away",
+        )
+    elif wanted and any(port.protocol != "TCP" for port in spec.ports):
+        yield Finding(
+            Severity.WARNING,
+            origin(f"metadata.annotations[{PROXY_ANNOTATION}]"),
+            "the PROXY protocol is spoken over TCP alone: the Service's other ports are served without",
+            "externalTrafficPolicy Local shows pods the client's address over any protocol",
         )
     spread = annotations.get(SPREAD_ANNOTATION)
     if spread not in (None, "", "random", "source"):

@@ -12,6 +12,7 @@ from msgspec import Struct
 from fairlead.agents.events import Notice, format_time
 from fairlead.agents.lines import log
 from fairlead.agents.loadbalancer.following import World
+from fairlead.compile.external import proxy_version
 from fairlead.compile.loadbalancer_book import AddressBook, Grant, Remark
 from fairlead.compile.loadbalancers import FROM_POOL, PREFIX, annotation, compile_wish, is_ours
 from fairlead.compile.pools import compile_pools, parse_range
@@ -112,6 +113,11 @@ class Allocation:
             service = kept.service if kept else None
             if service is not None and is_ours(service, self._settings.classes):
                 self.book.put(compile_wish(service)[0])
+                held = self.book.addresses_of(key)
+                if held and any(
+                    (each.ip_mode or "VIP") != _mode_of(service) for each in service.status.load_balancer.ingress
+                ):
+                    self._unwritten[key] = Grant(service=key, addresses=held, pool=annotation(service, FROM_POOL))
                 continue
             self.book.remove(key)
             self._unwritten.pop(key, None)
@@ -169,7 +175,9 @@ class Allocation:
                 self._writing.discard(key)
 
     async def _write(self, grant: Grant) -> None:
-        ingress: list[Json] = [{"ip": str(address), "ipMode": "VIP"} for address in grant.addresses]
+        kept = self._world.services.objects.get(grant.service)
+        mode = _mode_of(kept.service) if kept and kept.service else "VIP"
+        ingress: list[Json] = [{"ip": str(address), "ipMode": mode} for address in grant.addresses]
         patch: Document = {
             "metadata": {"annotations": {PREFIX + FROM_POOL: grant.pool or None}},
             "status": {"loadBalancer": {"ingress": ingress or None}},
@@ -224,3 +232,8 @@ class Allocation:
             )
         except ApiError as error:
             log(event="unwritten", state="controller", error=str(error))
+
+
+def _mode_of(service: Service) -> str:
+    """Whether nodes may take a short cut to the pods: not where pods want to hear a header first (KEP-1860)."""
+    return "VIP" if proxy_version(service) is None else "Proxy"

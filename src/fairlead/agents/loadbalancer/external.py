@@ -15,6 +15,7 @@ from fairlead.agents.lines import log
 from fairlead.agents.loadbalancer.following import World
 from fairlead.agents.loadbalancer.frontends import ExternalFrontends, Round
 from fairlead.agents.loadbalancer.probing import Probe, ProbeSettings, Probing
+from fairlead.agents.loadbalancer.relaying import Relayed, Relays
 from fairlead.compile.external import Outside, compile_target
 from fairlead.drivers.collection import collection_paused
 from fairlead.drivers.errors import FairleadError
@@ -53,6 +54,7 @@ class External:
         self._found = found
         self._news = asyncio.Event()
         self._probing = Probing(settings.probes, self._nodes_changed)
+        self._relays = Relays()
         own = tuple(address for address in local_addresses() if not _is_loopback(address))
         outside = Outside(addresses=own, answers_return=settings.answers_return)
         self.frontends = ExternalFrontends(world, outside, self._probing.healthy, settings.default)
@@ -73,6 +75,7 @@ class External:
         self._taken = frozenset(self._links.local_addresses())  # those of an earlier life, too
         self._listen()
         self._nodes_changed()
+        relaying = asyncio.create_task(self._relays.run())
         try:
             while True:
                 await self._news.wait()
@@ -86,6 +89,8 @@ class External:
                     self._news.set()
         finally:
             self._probing.close()
+            self._relays.close()
+            relaying.cancel()
             self._links.close()
 
     def _services_changed(self, keys: frozenset[ServiceKey]) -> None:
@@ -119,6 +124,8 @@ class External:
                 self._program(family, found)
             self._doubt = False
             self._take_addresses()
+            frontends = self.frontends.frontends()
+            self._relays.want({k: Relayed(frontends[k], version) for k, version in self.frontends.relayed.items()})
         except (NftError, LinkError) as error:
             self._doubt = True
             log(event="refused", table="external", error=str(error))
@@ -133,7 +140,9 @@ class External:
 
     def _program(self, family: Family, found: Round) -> None:
         rows = self._rows.get(family)
-        of_family = {key: each for key, each in found.changes.items() if key.address.family is family}
+        relayed = self.frontends.relayed
+        changes = {key: None if key in relayed else each for key, each in found.changes.items()}
+        of_family = {key: each for key, each in changes.items() if key.address.family is family}
         if rows is not None and not self._doubt:
             if of_family:
                 self._nft.apply(rows.replace(of_family))
@@ -142,7 +151,8 @@ class External:
         if rows is None:
             rows = self._rows[family] = ServiceRows(family, ())
             bare = rows.base()
-            everything = {k: each for k, each in self.frontends.frontends().items() if k.address.family is family}
+            kept = {k: each for k, each in self.frontends.frontends().items() if k not in relayed}
+            everything = {k: each for k, each in kept.items() if k.address.family is family}
             full = rows.replace(everything)
             transaction = Transaction(bare.family, TABLE, (*bare.commands, *full.commands), separable=True)
         else:

@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 from msgspec import Struct
 
 from fairlead.agents.loadbalancer.following import World
-from fairlead.compile.external import Outside, Target, answering, compile_external, compile_target
+from fairlead.compile.external import Outside, Target, answering, compile_external, compile_target, proxy_version
 from fairlead.compile.loadbalancers import allocation_of, held_addresses
 from fairlead.compile.pools import compile_pools
 from fairlead.kube.core import Service
@@ -43,6 +43,8 @@ class ExternalFrontends:
         self._compiled: dict[ServiceKey, tuple[Frontend, ...]] = {}
         self._owners: dict[FrontendKey, ServiceKey] = {}
         self._frontends: dict[FrontendKey, Frontend] = {}
+        self.relayed: dict[FrontendKey, int] = {}
+        """The frontends that are no rows, since their pods want the PROXY protocol, each with the version."""
         self._denied: dict[FrontendKey, set[ServiceKey]] = {}
         self._pools: tuple[Pool, ...] = ()
         self._dirty: set[ServiceKey] = set()
@@ -81,13 +83,19 @@ class ExternalFrontends:
             service = kept.service if kept else None
             frontends, told = self._compile(service, targets) if service else ((), ())
             found += told
-            touched |= self._place(key, frontends)
+            placed = self._place(key, frontends)
+            version = proxy_version(service) if service else None
+            for each in frontends:
+                tcp = each.key.protocol is Protocol.TCP and self._owners.get(each.key) == key
+                if tcp and self.relayed.get(each.key) != version:
+                    placed.add(each.key)
+                    _set_or_drop(self.relayed, each.key, version)
+            touched |= placed
             if service is not None:
                 going_on |= self._going_on(service, frontends, targets)
-        changes: Changes = {}
-        for each in touched:
-            frontend = self._frontends.get(each)
-            changes[each] = frontend
+        for gone in touched - self._frontends.keys():
+            self.relayed.pop(gone, None)
+        changes: Changes = {each: self._frontends.get(each) for each in touched}
         return Round(changes, tuple(found), {each: nodes for each, nodes in going_on.items() if each in touched})
 
     def _drain(self) -> Iterator[ServiceKey]:
@@ -142,3 +150,10 @@ class ExternalFrontends:
         udp = [each.key for each in frontends if each.key.protocol is Protocol.UDP]
         nodes = {family: answering(service, targets, self._healthy, family) for family in Family} if udp else {}
         return {each: nodes[each.address.family] for each in udp}
+
+
+def _set_or_drop(versions: dict[FrontendKey, int], key: FrontendKey, version: int | None) -> None:
+    if version is None:
+        versions.pop(key, None)
+    else:
+        versions[key] = version
