@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fairlead.cli.homes import DEFAULT_NAME, NameOption, running_cluster
-from fairlead.cli.objects import read_manifests
+from fairlead.cli.objects import list_ingress_objects, read_manifests
 from fairlead.cli.output import EXIT_NO, Output, answer_json
 from fairlead.drivers.errors import FairleadError
 
@@ -66,41 +66,13 @@ def _cluster(context: str, kubeconfig: Path | None, name: str) -> tuple[Path, st
 
 
 async def _list(kubeconfig: Path, context: str) -> "IngressObjects":
-    """Everything that decides; Secrets only where something names them."""
     from fairlead.drivers.kubeapi import HttpTransport, KubeClient
-    from fairlead.kube.core import ConfigMap, Secret, Service
-    from fairlead.kube.discovery import EndpointSlice
-    from fairlead.kube.networking import Ingress, IngressClass
-    from fairlead.sim.ingress_objects import IngressObjects, routes_of
 
     client = KubeClient(HttpTransport.from_kubeconfig(kubeconfig, context))
     try:
-        ingresses, classes, services, slices, config_maps = await asyncio.gather(
-            client.list(Ingress),
-            client.list(IngressClass),
-            client.list(Service),
-            client.list(EndpointSlice),
-            client.list(ConfigMap),
-        )
-        objects = IngressObjects(
-            ingresses=ingresses.items,
-            classes=classes.items,
-            services=services.items,
-            slices=slices.items,
-            config_maps=config_maps.items,
-        )
-        wanted = sorted(routes_of(objects).build().wanted_secrets)
-        secrets = [await client.get_or_none(Secret, secret, namespace) for namespace, secret in wanted]
+        return await list_ingress_objects(client)
     finally:
         await client.close()
-    return IngressObjects(
-        ingresses=objects.ingresses,
-        classes=objects.classes,
-        services=objects.services,
-        slices=objects.slices,
-        config_maps=objects.config_maps,
-        secrets=tuple(each for each in secrets if each is not None),
-    )
 
 
 def _print(found: "IngressReport") -> None:

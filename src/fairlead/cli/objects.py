@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from msgspec.structs import replace
+
 from fairlead.cli.homes import running_cluster
 from fairlead.drivers.errors import FairleadError
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from fairlead.drivers.kubeapi import KubeClient
     from fairlead.kube.documents import Document
     from fairlead.kube.meta import KubeObject
+    from fairlead.sim.ingress_objects import IngressObjects
     from fairlead.sim.reach_objects import PolicyObjects
 
 T = TypeVar("T", bound="KubeObject")
@@ -58,6 +61,32 @@ async def list_where_served(client: "KubeClient", kind: "type[T]") -> "tuple[T, 
         if error.status == 404:
             return ()
         raise
+
+
+async def list_ingress_objects(client: "KubeClient") -> "IngressObjects":
+    """Everything that decides about ingress; Secrets are read only where something names them."""
+    from fairlead.kube.core import ConfigMap, Secret, Service
+    from fairlead.kube.discovery import EndpointSlice
+    from fairlead.kube.networking import Ingress, IngressClass
+    from fairlead.sim.ingress_objects import IngressObjects, routes_of
+
+    ingresses, classes, services, slices, config_maps = await asyncio.gather(
+        client.list(Ingress),
+        client.list(IngressClass),
+        client.list(Service),
+        client.list(EndpointSlice),
+        client.list(ConfigMap),
+    )
+    objects = IngressObjects(
+        ingresses=ingresses.items,
+        classes=classes.items,
+        services=services.items,
+        slices=slices.items,
+        config_maps=config_maps.items,
+    )
+    wanted = sorted(routes_of(objects).build().wanted_secrets)
+    secrets = [await client.get_or_none(Secret, secret, namespace) for namespace, secret in wanted]
+    return replace(objects, secrets=tuple(each for each in secrets if each is not None))
 
 
 async def _list(kubeconfig: Path) -> "PolicyObjects":

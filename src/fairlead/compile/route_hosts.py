@@ -14,7 +14,7 @@ from fairlead.compile.route_certificates import is_good_for
 from fairlead.compile.route_ingress import Draft
 from fairlead.kube.networking import IngressTLS
 from fairlead.model import Finding, Origin, Severity
-from fairlead.model.route_rules import Canary, Refuse, Rewrite
+from fairlead.model.route_rules import Canary, Rewrite
 from fairlead.model.route_text import Capture
 from fairlead.model.route_tls import Certificate, CertificateId, ServerTls
 from fairlead.model.route_upstreams import UpstreamKey
@@ -159,8 +159,6 @@ def _finished(
     rewrite = None
     if draft is not None and draft.shape.rewrite not in (None, (location.path,)):
         rewrite = _rewrite(location, draft, findings)
-        if rewrite is None:
-            return replace(location, match=Match.REGEX, action=Refuse(503, "rewrite-target"))
     return replace(location, match=Match.REGEX, rewrite=rewrite)
 
 
@@ -175,16 +173,14 @@ def _first_of_each(locations: Sequence[Location], findings: list[Finding]) -> li
     return list(found.values())
 
 
-def _rewrite(location: Location, draft: Draft, findings: list[Finding]) -> Rewrite | None:
-    """The rewrite, or None where its target names a group that the path has not."""
-
+def _rewrite(location: Location, draft: Draft, findings: list[Finding]) -> Rewrite:
+    """The rewrite; a group that the path has not is empty, as NGINX has it, and told."""
     target = draft.shape.rewrite or ()
     groups = re.compile(location.path).groups
     wanted = max((part.number for part in target if isinstance(part, Capture)), default=0)
     if wanted > groups:
-        message = f"rewrite-target names group ${wanted}, and the path has {groups}; it answers 503"
-        findings.append(Finding(Severity.ERROR, location.origin, message, "put parentheses around what is meant"))
-        return None
+        message = f"rewrite-target names group ${wanted}, and the path has {groups}; the group is empty"
+        findings.append(Finding(Severity.WARNING, location.origin, message, "put parentheses around what is meant"))
     return Rewrite(pattern=location.path, target=target)
 
 

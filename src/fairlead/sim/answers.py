@@ -5,6 +5,7 @@ from enum import Enum
 from msgspec import Struct
 
 from fairlead.model import Origin
+from fairlead.sim.ingress import RequestVerdict
 
 
 class Disposition(Enum):
@@ -72,3 +73,7 @@ class Trace(Struct, frozen=True):
     ends: tuple[End, ...]
     remarks: tuple[str, ...] = ()
     sent: Sent | None = None
+    request: RequestVerdict | None = None
+    """For a URL of an Ingress: what NGINX does with it."""
+    onward: "tuple[Trace, ...]" = ()
+    """From NGINX's pod to the endpoints that it may ask."""

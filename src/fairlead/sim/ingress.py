@@ -341,7 +341,8 @@ def _text(text: Text, found: "re.Match[str] | None") -> str:
     for part in text:
         match part:
             case Capture(number):
-                parts.append((found.group(number) or "") if found is not None else "")
+                has = found is not None and number <= (found.re.groups)
+                parts.append((found.group(number) or "") if found is not None and has else "")
             case Variable(name):
                 parts.append(f"${name}")
             case _:

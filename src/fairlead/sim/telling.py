@@ -19,16 +19,47 @@ def _lines(trace: Trace) -> Iterator[str]:
     yield f"{trace.source} -> {trace.target}"
     yield from (f"  {remark}" for remark in trace.remarks)
     yield ""
+    if not trace.ends:
+        yield from _request(trace)
+        return
     first = trace.ends[0]
     for hop in first.hops:
         yield from _hop(hop)
     delivered = first.disposition is Disposition.DELIVERED
     yield f"{'●' if delivered else '✗'} {first.place}"
-    yield ""
-    yield from _answer(trace)
+    if trace.request is not None:
+        yield from _request(trace)
+    else:
+        yield ""
+        yield from _answer(trace)
     if trace.sent is not None:
         yield ""
         yield f"sent for real: {trace.sent.outcome}{', as traced' if trace.sent.agrees else ', NOT as traced'}"
+
+
+def _request(trace: Trace) -> Iterator[str]:
+    """What NGINX does, and the way on from it."""
+    verdict = trace.request
+    if verdict is None:
+        return
+    for step in verdict.steps:
+        yield f"│ {'nginx':>{_WIDTH}}  {step.what}"
+        if step.origin is not None and step.origin.name:
+            yield f"│ {'':<{_WIDTH}}    from {step.origin}"
+    for onward in trace.onward:
+        end = onward.ends[0]
+        yield f"{'●' if end.disposition is Disposition.DELIVERED else '✗'} {end.place}  {end.address}"
+        if end.disposition is not Disposition.DELIVERED:
+            yield f"    {end.disposition.value}: {end.reason}"
+            if end.origin is not None:
+                yield f"    decided by {end.origin}"
+    yield ""
+    if verdict.status:
+        yield f"status {verdict.status}" + (f", Location: {verdict.redirect}" if verdict.redirect else "")
+    elif trace.disposition is Disposition.DELIVERED:
+        yield f"the pod answers {verdict.path}"
+    else:
+        yield f"{trace.disposition.value}: NGINX answers 502 or 504"
 
 
 def _hop(hop: Hop) -> Iterator[str]:
