@@ -1,8 +1,8 @@
 """Pods on two nodes whose agent parts are at work, and probes of all their pairs at once, in both families.
 
 Comes in: pods, namespaces and policies as documents. Goes out: which probes arrived. A TCP probe arrived when its
-handshake is done, a UDP probe when its datagram lies at the receiver: nothing needs to answer, so that all probes are
-under way together.
+handshake is done, one of UDP or SCTP when its packet lies at the receiver: nothing needs to answer, so that all probes
+are under way together.
 """
 
 import selectors
@@ -18,6 +18,7 @@ import msgspec
 from matrix_nodes import FAMILIES, NODES, Network, Place
 from nine_pods import PROTOCOLS
 from oracle import Document
+from sctp import SCTP, init_packet, read_init
 
 from fairlead.agents.node.objects import ServiceObjects
 from fairlead.agents.node.policies import PolicyPart
@@ -53,20 +54,34 @@ class Matrix:
     Each pod has to name its node, and have an address of each family.
     """
 
-    def __init__(self, pods: Sequence[Document], namespaces: Sequence[Document], ports: Sequence[int]) -> None:
+    def __init__(
+        self,
+        pods: Sequence[Document],
+        namespaces: Sequence[Document],
+        ports: Sequence[int],
+        protocols: Sequence[str] = PROTOCOLS,
+    ) -> None:
         self.pods = pods
-        self.probes: tuple[Probe, ...] = tuple(
-            product(range(len(pods)), range(len(pods)), PROTOCOLS, ports),
-        )
+        self.probes: tuple[Probe, ...] = tuple(product(range(len(pods)), range(len(pods)), protocols, ports))
         self._namespaces = namespaces
+        self._protocols = protocols
         self._ports = ports
         self._network = Network([Place(node_of(pod), (address_of(pod, 0), address_of(pod, 1))) for pod in pods])
         self._listeners = {
             (number, protocol, port): self._listen(host, protocol, port)
             for number, host in enumerate(self._network.pods)
-            for protocol in PROTOCOLS
+            for protocol in protocols
             for port in ports
+            if protocol != "SCTP"
         }
+        self._associations = [
+            (number, open_socket(host, inet, socket.SOCK_RAW, SCTP))
+            for number, host in enumerate(self._network.pods)
+            for inet in (socket.AF_INET, socket.AF_INET6)
+            if "SCTP" in protocols
+        ]
+        for _, opened in self._associations:
+            opened.setblocking(False)
         self._nft: dict[str, NftSocket] = {}
         for name, host in self._network.nodes.items():
             with entered(host):
@@ -74,7 +89,7 @@ class Matrix:
 
     def close(self) -> None:
         """Let go of everything."""
-        for each in (*self._nft.values(), *self._listeners.values()):
+        for each in (*self._nft.values(), *self._listeners.values(), *(opened for _, opened in self._associations)):
             each.close()
         self._network.close()
 
@@ -123,12 +138,22 @@ class Matrix:
         for (target, protocol, port), listener in self._listeners.items():
             for word in _drain(listener, protocol):
                 found.add((int(word), target, protocol, port))
+        for target, opened in self._associations:
+            with suppress(BlockingIOError):
+                while True:
+                    source, port = read_init(opened.recv(1000), headed=opened.family is socket.AF_INET)
+                    found.add((source, target, "SCTP", port))
         return found
 
     def _dial(self, way: Way, family: str, probe: Probe) -> socket.socket:
         source, _, protocol, _ = probe
         kind = socket.SOCK_STREAM if protocol == "TCP" else socket.SOCK_DGRAM
         inet = socket.AF_INET if family == "IPv4" else socket.AF_INET6
+        if protocol == "SCTP":
+            address, port = self._dialled(way, FAMILIES.index(family), probe)
+            opened = open_socket(self._network.pods[source], inet, socket.SOCK_RAW, SCTP)
+            opened.sendto(init_packet(source, port), (address, 0))
+            return opened
         opened = open_socket(self._network.pods[source], inet, kind)
         opened.setblocking(False)
         try:
@@ -164,7 +189,9 @@ class Matrix:
     def node_port(self, target: int, protocol: str, port: int) -> int:
         """The node port of a pod's Service."""
         return (
-            30000 + (target * len(PROTOCOLS) + PROTOCOLS.index(protocol)) * len(self._ports) + self._ports.index(port)
+            30000
+            + (target * len(self._protocols) + self._protocols.index(protocol)) * len(self._ports)
+            + self._ports.index(port)
         )
 
     def _listen(self, host: int, protocol: str, port: int) -> socket.socket:
@@ -182,7 +209,7 @@ class Matrix:
             addresses = [_cluster_address(number, family) for family in range(2)]
             ports: list[Document] = [
                 {"name": f"{protocol.lower()}-{port}", "protocol": protocol, "port": port}
-                for protocol in PROTOCOLS
+                for protocol in self._protocols
                 for port in self._ports
             ]
             opened = [{**each, "nodePort": self.node_port(number, each["protocol"], each["port"])} for each in ports]

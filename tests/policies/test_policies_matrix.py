@@ -1,4 +1,7 @@
-"""Nine pods on two nodes, 81 pairs, TCP and UDP 80 and 81, both families, on real packets against the oracle."""
+"""Nine pods on two nodes, 81 pairs, ports 80 and 81, both families, on real packets against the oracle.
+
+TCP and UDP for all sets of policies, SCTP for some.
+"""
 
 import os
 from collections.abc import Iterator
@@ -10,12 +13,20 @@ from nine_pods import NAMESPACES, PORTS, a_policy, namespaces, pods, some_polici
 from oracle import Document, Oracle
 
 pytestmark = pytest.mark.kernel
-SEEDS = range(5000, 5000 + (240 if os.environ.get("FAIRLEAD_LONG") else 8))
+LONG = bool(os.environ.get("FAIRLEAD_LONG"))
+SEEDS = range(5000, 5000 + (240 if LONG else 8))
 
 
 @pytest.fixture(scope="module")
 def matrix() -> Iterator[Matrix]:
     rig = Matrix(pods(), namespaces(), PORTS)
+    yield rig
+    rig.close()
+
+
+@pytest.fixture(scope="module")
+def associations() -> Iterator[Matrix]:
+    rig = Matrix(pods(), namespaces(), PORTS, ("SCTP",))
     yield rig
     rig.close()
 
@@ -46,7 +57,20 @@ def passes(matrix: Matrix, oracle: Oracle, way: Way, family: int, probe: Probe) 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_packets_arrive_where_the_oracle_says(matrix: Matrix, seed: int) -> None:
-    policies = some_policies(seed, tiers=seed % 3 == 0, dual=True)
+    check_all_ways(matrix, some_policies(seed, tiers=seed % 3 == 0, dual=True))
+
+
+@pytest.mark.parametrize("seed", range(20 if LONG else 2))
+def test_sctp_arrives_where_the_oracle_says(associations: Matrix, seed: int) -> None:
+    policies = [
+        *some_policies(seed, tiers=seed % 3 == 0, dual=True),
+        a_policy("x", "sctp", {}, ingress=[{"ports": [{"protocol": "SCTP", "port": 80 + seed % 2}]}]),
+        a_policy("y", "no-sctp", {}, ingress=[{"ports": [{"port": 80}, {"protocol": "UDP"}]}]),
+    ]
+    check_all_ways(associations, policies)
+
+
+def check_all_ways(matrix: Matrix, policies: list[Document]) -> None:
     matrix.enforce(policies)
     for index, family in enumerate(FAMILIES):
         oracle = oracle_of(matrix, index, policies)
