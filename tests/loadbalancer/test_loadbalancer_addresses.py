@@ -1,5 +1,6 @@
 """What does a user see who applies MetalLB's resources with kubectl: addresses, Events, statuses?"""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -184,6 +185,14 @@ def test_a_service_of_another_class_is_left_alone(cluster: Cluster) -> None:
     )
     cluster.address("ours")
     assert cluster.addresses("theirs") == []
+    theirs = {
+        "metadata": {"annotations": {"metallb.io/ip-allocated-from-pool": "theirs"}},
+        "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.77"}]}},
+    }
+    cluster.kubectl("patch", "service", "theirs", "--subresource=status", "--type=merge", "-p", json.dumps(theirs))
+    cluster.apply(wanted("later"))
+    cluster.address("later")
+    assert cluster.addresses("theirs") == ["192.0.2.77"], "what another controller gave is not ours to take away"
 
 
 def test_addresses_stay_when_the_agent_is_started_again_and_traffic_never_stops(cluster: Cluster) -> None:

@@ -37,6 +37,9 @@ def agent_loadbalancer(
         bool,
         typer.Option("--answers-return", help="The nodes answer through this host (node agents: --return-through)."),
     ] = False,
+    lease: Annotated[
+        bool, typer.Option(help="Let one of several agents give addresses, by a Lease in the namespace.")
+    ] = True,
     metrics_bind_address: Annotated[
         str, typer.Option(help="Where to answer /metrics and /healthz; empty: nowhere.")
     ] = "127.0.0.1:7472",
@@ -44,6 +47,7 @@ def agent_loadbalancer(
     """Give Services of type LoadBalancer addresses, and bring traffic for them to the cluster's nodes."""
     import asyncio
 
+    from fairlead.agents.leases import LeaseName
     from fairlead.agents.loadbalancer.allocation import AllocationSettings
     from fairlead.agents.loadbalancer.external import ExternalSettings
     from fairlead.agents.loadbalancer.program import LoadBalancerConfig, main
@@ -75,5 +79,6 @@ def agent_loadbalancer(
         if external
         else None,
         metrics=metrics,
+        lease=LeaseName(namespace, "fairlead-load-balancer") if allocate and lease else None,
     )
     asyncio.run(main(config))

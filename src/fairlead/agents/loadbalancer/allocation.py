@@ -121,7 +121,7 @@ class Allocation:
                 continue
             self.book.remove(key)
             self._unwritten.pop(key, None)
-            if service is not None and annotation(service, FROM_POOL):
+            if service is not None and service.spec.type != "LoadBalancer" and annotation(service, FROM_POOL):
                 self._unwritten[key] = Grant(service=key, addresses=(), pool="")
 
     async def _take_pools(self) -> None:

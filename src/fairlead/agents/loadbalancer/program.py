@@ -4,6 +4,7 @@ It does what it is asked to: give addresses (one such agent in a cluster), and b
 """
 
 import asyncio
+import os
 import signal
 import socket
 import time
@@ -14,19 +15,26 @@ from pathlib import Path
 from msgspec import Struct
 
 from fairlead.agents.events import EventWriter, Notice, notice_of
+from fairlead.agents.leases import Leadership, LeaseName
 from fairlead.agents.lines import log
 from fairlead.agents.loadbalancer.allocation import Allocation, AllocationSettings
 from fairlead.agents.loadbalancer.external import External, ExternalSettings
 from fairlead.agents.loadbalancer.following import World
 from fairlead.agents.loadbalancer.metrics import Metrics
 from fairlead.agents.pages import Binding, keep_serving
-from fairlead.drivers.kubeapi import HttpTransport, KubeClient
+from fairlead.drivers.errors import FairleadError
+from fairlead.drivers.kubeapi import ApiError, HttpTransport, KubeClient
 from fairlead.drivers.netlink.nftables import open_nft_socket
 from fairlead.model import Finding, Origin
 from fairlead.model.loadbalancers import ServiceKey
 
 NAMESPACE = "metallb-system"
 _TELL_AGAIN_SECONDS, _REMEMBERED = 600.0, 4096
+_LOOK_SECONDS = 0.2
+
+
+class LostLeaseError(FairleadError):
+    """Another agent gives addresses now."""
 
 
 class LoadBalancerConfig(Struct, frozen=True, kw_only=True):
@@ -38,6 +46,8 @@ class LoadBalancerConfig(Struct, frozen=True, kw_only=True):
     external: ExternalSettings | None = ExternalSettings()
     metrics: Binding | None = None
     host: str = ""
+    lease: LeaseName | None = None
+    """By which several agents agree on the one that gives addresses; None where there is only one."""
 
 
 async def main(config: LoadBalancerConfig) -> None:
@@ -69,7 +79,7 @@ async def _run(config: LoadBalancerConfig, client: KubeClient) -> None:
     async with asyncio.TaskGroup() as tasks:
         if config.allocation is not None:
             allocation = Allocation(world, client, config.allocation, events.tell, time.time)
-            tasks.create_task(allocation.run())
+            tasks.create_task(allocate(allocation, client, config.lease, host))
         if config.external is not None:
             told = Told(events.tell, host)
             with open_nft_socket() as nft:
@@ -82,6 +92,29 @@ async def _run(config: LoadBalancerConfig, client: KubeClient) -> None:
             tasks.create_task(events.run())
             _serve(tasks, config, allocation, external)
             world.follow(client, tasks)
+
+
+async def allocate(allocation: Allocation, client: KubeClient, lease: LeaseName | None, host: str) -> None:
+    """Give addresses, with a lease only while it is ours. Raises LostLeaseError when it no longer is.
+
+    What this agent knows of addresses is then out of date: it ends, and is to be started again.
+    """
+    if lease is None:
+        await allocation.run()
+        return
+    leadership = Leadership(client, lease, f"{host}-{os.getpid()}", time.monotonic)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(leadership.run())
+        await leadership.gained.wait()
+        try:
+            running = tasks.create_task(allocation.run())
+            while leadership.leads:  # noqa: ASYNC110 - that it leads no more is a matter of time, and no event
+                await asyncio.sleep(_LOOK_SECONDS)
+            running.cancel()
+            raise LostLeaseError(f"the lease {lease.namespace}/{lease.name} is another's now", "start the agent again")
+        finally:
+            with suppress(ApiError):
+                await leadership.give_back()
 
 
 def _serve(
