@@ -14,13 +14,15 @@ from msgspec import Struct
 
 from fairlead.cluster.home import ClusterHome, ClusterRecord
 from fairlead.cluster.manifests import Manifest, Outcome, apply_manifests
-from fairlead.cluster.readiness import missing_nodes, missing_pods, missing_workloads
+from fairlead.cluster.readiness import missing_addresses, missing_nodes, missing_pods, missing_workloads
 from fairlead.drivers.kubeapi import Applied, Deleted, HttpTransport, KubeClient, Replaced
 from fairlead.kube.apps import DaemonSet, Deployment
 from fairlead.kube.core import Node, Pod, Service
+from fairlead.kube.documents import text_at
+from fairlead.kube.networking import Ingress
 
 _PAUSE = 0.005  # seconds between two looks, and at least nine times what a look at all the pods takes
-_Kind = TypeVar("_Kind", Node, Deployment, DaemonSet, Pod)
+_Kind = TypeVar("_Kind", Node, Deployment, DaemonSet, Pod, Ingress)
 
 
 class NodeLine(Struct, frozen=True):
@@ -40,6 +42,15 @@ class ServiceLine(Struct, frozen=True):
     reach: tuple[str, ...]
 
 
+class IngressLine(Struct, frozen=True):
+    """An Ingress, the addresses it is served at, and its URLs."""
+
+    namespace: str
+    name: str
+    addresses: tuple[str, ...]
+    urls: tuple[str, ...]
+
+
 class Rollout(Struct, frozen=True, kw_only=True):
     """What came up: the answer of `fairlead up` and `fairlead status`."""
 
@@ -53,6 +64,7 @@ class Rollout(Struct, frozen=True, kw_only=True):
     applied: int = 0
     refused: tuple[Outcome, ...] = ()
     missing: tuple[str, ...] = ()
+    ingresses: tuple[IngressLine, ...] = ()
 
 
 class _World:
@@ -63,6 +75,7 @@ class _World:
         self.deployments: dict[tuple[str, str], Deployment] = {}
         self.daemon_sets: dict[tuple[str, str], DaemonSet] = {}
         self.pods: dict[tuple[str, str], Pod] = {}
+        self.ingresses: dict[tuple[str, str], Ingress] = {}
         self.synced: set[str] = set()
         self.changed = asyncio.Event()
 
@@ -89,6 +102,7 @@ class _World:
             *missing_nodes(self.nodes.values(), nodes),
             *missing_workloads(self.deployments.values(), self.daemon_sets.values()),
             *missing_pods(self.pods.values()),
+            *missing_addresses(self.ingresses.values()),
         ]
 
 
@@ -112,6 +126,8 @@ async def bring_up(
         asyncio.create_task(world.follow(client, DaemonSet, world.daemon_sets)),
         asyncio.create_task(world.follow(client, Pod, world.pods)),
     ]
+    if any(text_at(each.document, "kind") == "Ingress" for each in manifests):
+        watches.append(asyncio.create_task(world.follow(client, Ingress, world.ingresses)))
     try:
         nodes_missing = functools.partial(world.missing_nodes, record.nodes)
         await _wait_until(nodes_missing, world, watches, deadline, tell)  # pods spread over all nodes, not the first
@@ -134,6 +150,7 @@ async def bring_up(
         applied=sum(1 for outcome in outcomes if not outcome.refusal),
         refused=tuple(outcome for outcome in outcomes if outcome.refusal),
         missing=tuple(missing),
+        ingresses=tuple(describe_ingress(each) for _, each in sorted(world.ingresses.items())),
     )
 
 
@@ -188,6 +205,19 @@ def describe_service(service: Service, nodes: Iterable[Node]) -> ServiceLine:
     return ServiceLine(meta.namespace, meta.name, kind, cluster_ips, tuple(reach))
 
 
+def describe_ingress(ingress: Ingress) -> IngressLine:
+    """An Ingress's addresses and URLs; a host without paths is served by the default backend alone."""
+    meta, spec = ingress.metadata, ingress.spec
+    secure = {host for each in spec.tls for host in each.hosts}
+    urls: list[str] = []
+    for rule in spec.rules:
+        scheme = "https" if rule.host in secure else "http"
+        paths = [each.path or "/" for each in rule.http.paths] if rule.http is not None else ["/"]
+        urls += [f"{scheme}://{rule.host or '*'}{path}" for path in paths]
+    addresses = tuple(each.ip or each.hostname for each in ingress.status.load_balancer.ingress)
+    return IngressLine(meta.namespace, meta.name, addresses, tuple(urls))
+
+
 def _host(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
@@ -207,6 +237,9 @@ def summary_text(rollout: Rollout) -> str:
         head = f"  {service.namespace + '/' + service.name:<{width}}  {service.type:<12} {' '.join(service.addresses)}"
         lines.append(head)
         lines += [f"  {'':<{width}}    {text}" for text in service.reach]
+    for ingress in rollout.ingresses:
+        lines.append(f"  {ingress.namespace + '/' + ingress.name:<{width}}  Ingress      {' '.join(ingress.addresses)}")
+        lines += [f"  {'':<{width}}    {url}" for url in ingress.urls]
     lines += [f"  refused: {r.manifest} ({r.source}): {r.refusal}" for r in rollout.refused]
     lines += [f"  not ready: {text}" for text in rollout.missing]
     lines += [
@@ -218,7 +251,14 @@ def summary_text(rollout: Rollout) -> str:
 
 
 def _examples(rollout: Rollout, option: str) -> list[str]:
-    """What to type next: a request to the first node port over TCP, if there is one."""
+    """What to type next: a request to the first host of an Ingress, or to the first open port over TCP."""
+    for ingress in rollout.ingresses:
+        named = next((url for url in ingress.urls if url.startswith("http://") and "*" not in url), "")
+        if named and ingress.addresses:
+            host = named.split("/")[2]
+            return [
+                f"  fairlead exec{option} --from client -- curl -s -H 'Host: {host}' http://{ingress.addresses[0]}/"
+            ]
     for service in rollout.services:
         for text in service.reach:
             if text.startswith("from client: ") and "/tcp" in text:

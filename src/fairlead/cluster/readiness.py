@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 
+from fairlead.cluster.addons.ingress import wants_ours
 from fairlead.kube.apps import DaemonSet, Deployment
 from fairlead.kube.core import Node, Pod
+from fairlead.kube.networking import Ingress
 
 
 def missing_nodes(nodes: Iterable[Node], expected: int) -> list[str]:
@@ -43,6 +45,15 @@ def missing_pods(pods: Iterable[Pod]) -> list[str]:
         if pod.metadata.deletion_timestamp is None
         and pod.status.phase != "Succeeded"
         and not _is_true(pod.status.conditions, "Ready")
+    ]
+
+
+def missing_addresses(ingresses: Iterable[Ingress]) -> list[str]:
+    """A line per Ingress for the built-in controller that it does not serve yet."""
+    return [
+        f"ingress {each.metadata.namespace}/{each.metadata.name} has no address yet"
+        for each in ingresses
+        if wants_ours(each) and not each.status.load_balancer.ingress
     ]
 
 

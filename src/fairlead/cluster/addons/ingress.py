@@ -5,10 +5,12 @@ Named as in the installations people know: namespace, Deployment, Service, Confi
 """
 
 from fairlead.kube.documents import Document
+from fairlead.kube.networking import Ingress
 
 NAME = "nginx-ingress"
 NAMESPACE = "nginx-ingress"
 CLASS = "nginx"
+CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 IMAGE = "fairlead/ingress"
 CONTROLLER = "k8s.io/ingress-nginx"
 _LABELS: Document = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/component": "controller"}
@@ -28,6 +30,12 @@ _READ: list[Document] = [
     {"apiGroups": ["networking.k8s.io"], "resources": ["ingresses/status"], "verbs": ["update", "patch"]},
     {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
 ]
+
+
+def wants_ours(ingress: Ingress) -> bool:
+    """Whether the Ingress is for class `nginx`, or for whichever there is."""
+    named = ingress.spec.ingress_class_name or ingress.metadata.annotations.get(CLASS_ANNOTATION)
+    return named in (None, "", CLASS)
 
 
 def ingress_manifests(replicas: int = 1) -> list[Document]:

@@ -4,7 +4,7 @@ What somebody installed already is left alone, and so is a cluster whose Ingress
 Removed again by deleting its namespace: an Ingress that comes later brings it back.
 """
 
-from fairlead.cluster.addons.ingress import CLASS, NAMESPACE, ingress_manifests
+from fairlead.cluster.addons.ingress import NAMESPACE, ingress_manifests, wants_ours
 from fairlead.cluster.controllers.loops import Loop
 from fairlead.cluster.controllers.queue import WorkQueue
 from fairlead.cluster.controllers.world import World
@@ -12,14 +12,7 @@ from fairlead.cluster.manifests import Manifest, apply_manifests
 from fairlead.drivers.kubeapi import ApiError, KubeClient
 from fairlead.kube.networking import Ingress
 
-CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 _WHAT = "ingress"
-
-
-def wants_ours(ingress: Ingress) -> bool:
-    """Whether the Ingress is for class `nginx`, or for whichever there is."""
-    named = ingress.spec.ingress_class_name or ingress.metadata.annotations.get(CLASS_ANNOTATION)
-    return named in (None, "", CLASS)
 
 
 class AddonLoop:
