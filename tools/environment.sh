@@ -3,27 +3,70 @@
 
 say() { printf '%s\n' "$*" >&2; }
 
-# ensure_packages COMMAND:PACKAGE... : installs the Debian packages whose command is missing, or names them and stops.
-ensure_packages() {
-  missing=''
+# without_services COMMAND... : runs it while Debian's packages may not start what they install: NGINX is only wanted as
+# a program, and another one may have this machine's ports. Source: invoke-rc.d(8), policy-rc.d.
+without_services() {
+  policy=/usr/sbin/policy-rc.d
+  [ -e "$policy" ] || { printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy" && made=yes; }
+  DEBIAN_FRONTEND=noninteractive "$@"
+  code=$?
+  [ -z "${made:-}" ] || rm -f "$policy"
+  return "$code"
+}
+
+# lacking COMMAND:PACKAGE... : prints the Debian packages whose command, or file where it begins with /, is not there.
+lacking() {
   for pair in "$@"; do
-    command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
+    case $pair in
+      /*) [ -e "${pair%%:*}" ] || printf ' %s' "${pair#*:}" ;;
+      *) command -v "${pair%%:*}" >/dev/null 2>&1 || printf ' %s' "${pair#*:}" ;;
+    esac
   done
+}
+
+# What the ingress controller needs. Others of Fairlead do without.
+INGRESS_PACKAGES='nginx:nginx /usr/lib/nginx/modules/ngx_http_lua_module.so:libnginx-mod-http-lua
+  /usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream /usr/share/doc/lua-cjson:lua-cjson'
+
+# ensure_packages COMMAND:PACKAGE... : installs the Debian packages that are missing, or names them and stops.
+ensure_packages() {
+  missing=$(lacking "$@")
   python3 -c 'import ensurepip' >/dev/null 2>&1 || missing="$missing python3-venv"
   [ -z "$missing" ] && return 0
-  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-    say "fairlead: installing system packages:$missing"
-    # shellcheck disable=SC2086
-    if ! { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing; } >&2; then
-      say "fairlead: could not install:$missing"
-      say "  install them with your package manager and try again"
-      exit 3
-    fi
+  if can_install; then
+    install_packages "$missing" || exit 3
   else
     say "fairlead: these system packages are missing:$missing"
     say "  as root: apt-get install$missing"
     exit 3
   fi
+}
+
+# wish_for_packages COMMAND:PACKAGE... : installs them where that is possible, or says what is not to be had without.
+wish_for_packages() {
+  missing=$(lacking "$@")
+  [ -z "$missing" ] && return 0
+  if can_install; then
+    install_packages "$missing" || say '  going on without; Ingresses will not be served'
+  else
+    say "fairlead: Ingresses need system packages that are missing; as root: apt-get install$missing"
+  fi
+}
+
+can_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; }
+
+install_packages() {
+  say "fairlead: installing system packages:$1"
+  # shellcheck disable=SC2086
+  if ! { apt-get update -qq && without_services apt-get install -y -qq --no-install-recommends $1; } >&2; then
+    say "fairlead: could not install:$1"
+    say "  install them with your package manager and try again"
+    return 1
+  fi
+  case "$1 " in
+    *' nginx '*) command -v systemctl >/dev/null 2>&1 && systemctl disable -q nginx >/dev/null 2>&1 ;;
+  esac
+  return 0
 }
 
 python_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
