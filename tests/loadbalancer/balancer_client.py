@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from contextlib import suppress
 
-PATIENCE = 5.0
+PATIENCE = 2.5
 AT_ONCE = 32
 RESET = b"\x01\x00\x00\x00\x00\x00\x00\x00"
 REQUEST = b"GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n"

@@ -13,7 +13,7 @@ import pytest
 from balancer_cluster import Cluster, deployment, eventually, service
 
 pytestmark = [pytest.mark.kernel, pytest.mark.cluster]
-CONNECTIONS = 20_000 if os.environ.get("FAIRLEAD_LONG") else 2_000
+CONNECTIONS = 20_000 if os.environ.get("FAIRLEAD_LONG") else 1_200
 CRITICAL_OF_SIX = 20.515
 """What chi-square exceeds with a chance of 0.001 at five degrees of freedom."""
 EXCHANGE = """

@@ -22,6 +22,7 @@ from fairlead.kube.documents import text_at
 from fairlead.kube.networking import Ingress
 
 _PAUSE = 0.005  # seconds between two looks, and at least nine times what a look at all the pods takes
+_ADDRESS_SECONDS, _ADDRESS_PAUSE = 2.0, 0.02  # to wait for addresses of load balancers, and between two looks
 _Kind = TypeVar("_Kind", Node, Deployment, DaemonSet, Pod, Ingress)
 
 
@@ -133,7 +134,7 @@ async def bring_up(
         await _wait_until(nodes_missing, world, watches, deadline, tell)  # pods spread over all nodes, not the first
         outcomes = await apply_manifests(client, manifests, tell)
         missing = await _wait_until(functools.partial(world.missing, record.nodes), world, watches, deadline, tell)
-        services = await client.list(Service)
+        services = await _services(client)
     finally:
         for watch in watches:
             watch.cancel()
@@ -143,7 +144,7 @@ async def bring_up(
         name=home.name,
         seconds=time.monotonic() - started,
         nodes=tuple(sorted((_node_line(node) for node in world.nodes.values()), key=lambda line: line.name)),
-        services=tuple(describe_service(service, world.nodes.values()) for service in services.items),
+        services=tuple(describe_service(service, world.nodes.values()) for service in services),
         pods=len(world.pods),
         pods_ready=len(world.pods) - len(missing_pods(world.pods.values())),
         kubeconfig=str(home.kubeconfig),
@@ -152,6 +153,24 @@ async def bring_up(
         missing=tuple(missing),
         ingresses=tuple(describe_ingress(each) for _, each in sorted(world.ingresses.items())),
     )
+
+
+async def _services(client: KubeClient) -> Sequence[Service]:
+    """Every Service. A load balancer's address comes a moment after its pods; one that does not come is no reason to
+    wait for long.
+    """
+    patience = time.monotonic() + _ADDRESS_SECONDS
+    while True:
+        services = (await client.list(Service)).items
+        waiting = any(_waits_for_address(each) for each in services)
+        if not waiting or time.monotonic() > patience:
+            return services
+        await asyncio.sleep(_ADDRESS_PAUSE)
+
+
+def _waits_for_address(service: Service) -> bool:
+    spec = service.spec
+    return spec.type == "LoadBalancer" and not spec.load_balancer_class and not service.status.load_balancer.ingress
 
 
 async def _wait_until(
