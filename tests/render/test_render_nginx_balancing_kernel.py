@@ -121,7 +121,7 @@ def test_endpoints_and_counts_survive_a_reload(told: RunningNginx) -> None:
     told.reload()
     assert told.workers() != before
     assert told.get("added.example").service in PEERS
-    assert 'nginx_ingress_controller_requests{host="turns.example"' in told.metrics()
+    told.wait(lambda: 'nginx_ingress_controller_requests{host="turns.example"' in told.metrics())
 
 
 def test_five_thousand_upstreams_are_told_at_once(nginx: RunningNginx, peers: dict[str, Service]) -> None:

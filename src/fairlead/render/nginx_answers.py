@@ -28,7 +28,7 @@ from fairlead.render.nginx_structure import explained_by
 from fairlead.render.nginx_surroundings import KEEPALIVE, Surroundings
 from fairlead.render.nginx_text import on, plain, template_of
 
-EXPLAIN = 'return require("fairlead_balancer").explain()'
+EXPLAIN = "return fairlead_explain()"
 
 
 def render_response_headers(server: Server, location: Location, needs: Needs) -> Config:

@@ -23,6 +23,7 @@ from fairlead.nginx import (
 from fairlead.nginx.tree import Line
 from fairlead.render.nginx_names import location_id, scope_id
 from fairlead.render.nginx_needs import Needs
+from fairlead.render.nginx_surroundings import Surroundings
 from fairlead.render.nginx_text import on, plain, prefix, template_of
 
 
@@ -89,7 +90,7 @@ def _basic(auth: BasicAuth, needs: Needs) -> Config:
     return (directive("auth_basic", plain(auth.realm)), directive("auth_basic_user_file", Literal(file)))
 
 
-def render_external_auth(server: Server, location: Location, needs: Needs) -> tuple[Config, Config]:
+def render_external_auth(server: Server, location: Location, around: Surroundings) -> tuple[Config, Config]:
     """The directives of the location itself, and the internal locations of the server beside it."""
     auth = location.external_auth
     if auth is None:
@@ -101,7 +102,7 @@ def render_external_auth(server: Server, location: Location, needs: Needs) -> tu
         held = f"auth_{name}_{number}"
         source = "upstream_http_" + header.lower().replace("-", "_")
         lines.append(directive("auth_request_set", variable(held), variable(source)))
-    beside = [_subrequest(auth, inner, name, needs)]
+    beside = [_subrequest(auth, inner, name, around)]
     if auth.always_set_cookie:
         lines.append(
             directive("auth_request_set", variable(f"auth_{name}_cookie"), variable("upstream_http_set_cookie"))
@@ -109,7 +110,7 @@ def render_external_auth(server: Server, location: Location, needs: Needs) -> tu
         lines.append(directive("add_header", "Set-Cookie", variable(f"auth_{name}_cookie"), "always"))
     if auth.sign_in is not None:
         lines.append(directive("error_page", 401, "=", f"@sign_in_{name}"))
-        beside.append(_sign_in(auth, name))
+        beside.append(_sign_in(auth, name, around))
     return tuple(lines), tuple(beside)
 
 
@@ -122,15 +123,16 @@ def copied_headers(server: Server, location: Location) -> tuple[tuple[str, Templ
     return tuple((header, variable(f"auth_{name}_{number}")) for number, header in enumerate(auth.response_headers))
 
 
-def _subrequest(auth: ExternalAuth, inner: str, name: str, needs: Needs) -> Directive:
+def _subrequest(auth: ExternalAuth, inner: str, name: str, around: Surroundings) -> Directive:
+    needs, names = around.needs, around.names
     target = f"auth_{name}_url"
     told = {
         "Host": plain(auth.host),
-        "X-Original-URL": template(Dollar("fairlead_scheme"), "://", Dollar("http_host"), Dollar("request_uri")),
+        "X-Original-URL": template(Dollar(names["fairlead_scheme"]), "://", Dollar("http_host"), Dollar("request_uri")),
         "X-Original-Method": variable("request_method"),
         "X-Sent-From": plain("nginx-ingress-controller"),
         "X-Real-IP": variable("remote_addr"),
-        "X-Forwarded-For": variable("fairlead_forwarded_for"),
+        "X-Forwarded-For": variable(names["fairlead_forwarded_for"]),
         "X-Request-ID": variable("fairlead_request_id"),
         "X-Auth-Request-Redirect": variable("request_uri")
         if auth.request_redirect is None
@@ -176,7 +178,7 @@ def _subrequest(auth: ExternalAuth, inner: str, name: str, needs: Needs) -> Dire
     return block("location", "=", Literal(inner), of=tuple(lines))
 
 
-def _sign_in(auth: ExternalAuth, name: str) -> Directive:
+def _sign_in(auth: ExternalAuth, name: str, around: Surroundings) -> Directive:
     assert auth.sign_in is not None
     url = template_of(auth.sign_in)
     text = "".join(part for part in url.parts if isinstance(part, str))
@@ -185,7 +187,7 @@ def _sign_in(auth: ExternalAuth, name: str) -> Directive:
         sign = "&" if "?" in text else "?"
         back = (
             f"{sign}{auth.sign_in_parameter}=",
-            Dollar("fairlead_scheme"),
+            Dollar(around.names["fairlead_scheme"]),
             "://",
             Dollar("http_host"),
             Dollar("fairlead_escaped_uri"),

@@ -11,11 +11,17 @@ from fairlead.render.nginx_names import Layout
 from fairlead.render.nginx_text import on, prefix, trusted_peers
 
 BLOCKED_CLIENT, BLOCKED_AGENT, BLOCKED_REFERER = (f"fairlead_blocked_{each}" for each in ("client", "agent", "referer"))
-_DECLARED = ("fairlead_location", "fairlead_held", "fairlead_refused", "proxy_alternative_upstream_name")
+_DECLARED = (
+    "fairlead_location",
+    "fairlead_held",
+    "fairlead_refused",
+    "proxy_upstream_name",
+    "proxy_alternative_upstream_name",
+)
 _LOG = (
     '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" '
     '"$http_user_agent" $request_length $request_time [$proxy_upstream_name] [$proxy_alternative_upstream_name] '
-    "$upstream_addr $upstream_response_length $upstream_response_time $upstream_status $req_id"
+    "$upstream_addr $upstream_response_length $upstream_response_time $upstream_status $fairlead_request_id"
 )
 """ingress-nginx's format."""
 
@@ -70,7 +76,7 @@ def render_balancer(name: str, keepalive: int, settings: ControllerSettings) -> 
     """The upstream whose endpoints Lua chooses; its one server is never asked."""
     lines: list[Line] = [
         directive("server", "0.0.0.1"),
-        block("balancer_by_lua_block", of=(Lua('require("fairlead_balancer").balance()'),)),
+        block("balancer_by_lua_block", of=(Lua("fairlead_balance()"),)),
     ]
     if keepalive:
         lines += [
@@ -114,13 +120,13 @@ def _lua(layout: Layout, structure: str) -> Config:
         directive("lua_shared_dict", "fairlead_metrics", "32m"),
         block(
             "init_by_lua_block",
-            of=(Lua(f'require("resty.core") require("fairlead_state").load({_lua_text(structure)})'),),
+            of=(Lua(f'require("resty.core") require("fairlead")({_lua_text(structure)})'),),
         ),
         block(
             "init_worker_by_lua_block",
             of=(Lua('math.randomseed(ngx.now() * 1000 + ngx.worker.pid()) require("fairlead_metrics").start()'),),
         ),
-        block("log_by_lua_block", of=(Lua('require("fairlead_metrics").log()'),)),
+        block("log_by_lua_block", of=(Lua("fairlead_log()"),)),
     )
 
 

@@ -7,7 +7,6 @@ and 12.
 from typing import assert_never
 
 from fairlead.model.route_rules import Redirect, Refuse
-from fairlead.model.route_settings import ControllerSettings
 from fairlead.model.route_text import Text
 from fairlead.model.route_upstreams import UpstreamKey
 from fairlead.model.routes import Location, Match, Server, ToUpstream
@@ -15,12 +14,12 @@ from fairlead.nginx import Argument, Config, Literal, Lua, Raw, Template, block,
 from fairlead.nginx.tree import Dollar, Line, variable, when
 from fairlead.render.nginx_answers import render_errors, render_mirror, render_response_headers
 from fairlead.render.nginx_guards import render_access, render_external_auth, render_limits, render_users
-from fairlead.render.nginx_names import location_id
+from fairlead.render.nginx_names import location_id, log_name
 from fairlead.render.nginx_proxying import render_passing
 from fairlead.render.nginx_surroundings import KEEPALIVE, Surroundings
-from fairlead.render.nginx_text import template_of
+from fairlead.render.nginx_text import plain, template_of
 
-BEGIN = 'return require("fairlead_balancer").begin()'
+BEGIN = "return fairlead_begin()"
 
 
 def render_location(server: Server, location: Location, around: Surroundings) -> Config:
@@ -51,13 +50,14 @@ def matchers(location: Location) -> tuple[tuple[Argument | str, ...], ...]:
 
 def _lines(server: Server, location: Location, around: Surroundings) -> tuple[Config, Config]:
     needs, settings, proxy = around.needs, around.settings, location.proxy
-    auth, auth_beside = render_external_auth(server, location, needs)
+    auth, auth_beside = render_external_auth(server, location, around)
     errors, errors_beside = render_errors(server, location, around)
     mirror, mirror_beside = render_mirror(server, location)
     lines: list[Line] = [
         directive("set", variable("fairlead_location"), location_id(server, location)),
+        *_upstream_name(location),
         *render_response_headers(server, location, needs),
-        *_early(location, settings),
+        *_early(location, around),
         *render_access(location),
         *render_limits(location.limits, needs),
         *render_users(location, needs),
@@ -83,17 +83,25 @@ def _lines(server: Server, location: Location, around: Surroundings) -> tuple[Co
     return tuple(lines), (*auth_beside, *errors_beside, *mirror_beside)
 
 
-def _early(location: Location, settings: ControllerSettings) -> Config:
+def _upstream_name(location: Location) -> Config:
+    """The variable by which ingress-nginx's log names the upstream."""
+    if not isinstance(location.action, ToUpstream):
+        return ()
+    return (directive("set", variable("proxy_upstream_name"), plain(log_name(location.action.upstream))),)
+
+
+def _early(location: Location, around: Surroundings) -> Config:
     """What is answered before anything is asked: the way to HTTPS, and the application's root."""
     lines: list[Line] = []
+    settings, names = around.settings, around.names
     skipped = any(location.path.startswith(each) for each in settings.tls.no_redirect_locations)
     if (location.secure_redirect or location.force_secure_redirect) and not skipped:
         uri = "request_uri" if location.preserve_trailing_slash else "fairlead_trimmed_uri"
         port = () if settings.https_port == 443 else (f":{settings.https_port}",)
-        target = Template(("https://", Dollar("fairlead_redirect_host"), *port, Dollar(uri)))
+        target = Template(("https://", Dollar(names["fairlead_redirect_host"]), *port, Dollar(uri)))
         lines.append(when("fairlead_insecure", directive("return", settings.tls.redirect_status, target)))
     if location.app_root is not None:
-        root = template(Dollar("fairlead_scheme"), "://", Dollar("http_host"), location.app_root)
+        root = template(Dollar(names["fairlead_scheme"]), "://", Dollar("http_host"), location.app_root)
         lines.append(when("fairlead_is_root", directive("return", 302, root)))
     return tuple(lines)
 

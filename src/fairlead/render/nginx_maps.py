@@ -12,7 +12,7 @@ from fairlead.render.nginx_names import location_id
 from fairlead.render.nginx_text import plain
 
 _EMPTY = Literal("")
-_NAMES = ("namespace", "ingress_name", "service_name", "service_port", "location_path", "proxy_upstream_name")
+_NAMES = ("namespace", "ingress_name", "service_name", "service_port", "location_path")
 _ALIASES = {
     "req_id": "fairlead_request_id",
     "the_real_ip": "remote_addr",
@@ -25,16 +25,40 @@ _ALIASES = {
 """ingress-nginx's names for variables of ours, for log formats and snippets that use them."""
 
 
+def spelled(settings: ControllerSettings) -> dict[str, str]:
+    """By which variable NGINX knows what we call `fairlead_...`: a map where that has to be computed, else its own.
+
+    A map costs every request that asks for it, so there is none that only says what another variable says.
+    """
+    client = settings.client
+    own_port = "proxy_protocol_server_port" if client.use_proxy_protocol else "server_port"
+    plain_names = {
+        "fairlead_scheme": "scheme",
+        "fairlead_port": own_port,
+        "fairlead_forwarded_host": "fairlead_host",
+        "fairlead_redirect_host": "host",
+        "fairlead_forwarded_for": "remote_addr",
+    }
+    trusting = client.use_forwarded_headers
+    if not trusting:
+        return plain_names
+    computed = {name: name for name in plain_names}
+    return computed if client.compute_full_forwarded_for else {**computed, "fairlead_forwarded_for": "remote_addr"}
+
+
 def render_maps(settings: ControllerSettings) -> Config:
     """The maps, all at the level of `http`; each is computed only when somebody asks."""
     request_id = variable("request_id") if settings.generate_request_id else _EMPTY
+    names = spelled(settings)
+    scheme = names["fairlead_scheme"]
     return (
         block("geo", variable(DOLLAR), of=(entry("default", Literal("$")),)),
         block("geo", variable("fairlead_none"), of=(entry("default", _EMPTY),)),
         _map("http_upgrade", "fairlead_connection", Word("upgrade"), (_EMPTY, _EMPTY)),
         _map("http_host", "fairlead_host", variable("http_host"), (_EMPTY, variable("host"))),
-        _map("fairlead_scheme", "fairlead_insecure", Word("0"), (Word("http"), Word("1"))),
-        _map("fairlead_scheme", "fairlead_hsts", _EMPTY, (Word("https"), plain(_hsts(settings)))),
+        *_forwarded(settings),
+        _map(scheme, "fairlead_insecure", Word("0"), (Word("http"), Word("1"))),
+        _map(scheme, "fairlead_hsts", _EMPTY, (Word("https"), plain(_hsts(settings)))),
         _map("uri", "fairlead_is_root", Word("0"), (Literal("/"), Word("1"))),
         _map("http_x_request_id", "fairlead_request_id", variable("http_x_request_id"), (_EMPTY, request_id)),
         _map(
@@ -43,37 +67,35 @@ def render_maps(settings: ControllerSettings) -> Config:
             variable("request_uri"),
             (Literal("~^(?<fairlead_kept>.*)/$"), variable("fairlead_kept")),
         ),
-        *_forwarded(settings),
-        *(_map(source, name, variable(source)) for name, source in _ALIASES.items()),
+        *(
+            _map(names.get(source, source), name, variable(names.get(source, source)))
+            for name, source in _ALIASES.items()
+        ),
     )
 
 
 def _forwarded(settings: ControllerSettings) -> Config:
-    """What is believed of X-Forwarded headers, and of the PROXY protocol."""
+    """What is believed of X-Forwarded headers, where they are."""
     client = settings.client
-    trusting = client.use_forwarded_headers
+    if not client.use_forwarded_headers:
+        return ()
     own_port = "proxy_protocol_server_port" if client.use_proxy_protocol else "server_port"
-    scheme = "http_x_forwarded_proto" if trusting else "scheme"
-    port = "http_x_forwarded_port" if trusting else own_port
-    host = "http_x_forwarded_host" if trusting else "fairlead_host"
     first = (Literal("~^(?<fairlead_first>[^,]+)"), variable("fairlead_first"))
     named = (Literal("~^(?<fairlead_named>[^,:]+)"), variable("fairlead_named"))
     https, http = (Literal("~*^https"), Word("https")), (Literal("~*^http$"), Word("http"))
+    port, host = "http_x_forwarded_port", "http_x_forwarded_host"
     return (
-        _map(scheme, "fairlead_scheme", variable("scheme"), https, http),
+        _map("http_x_forwarded_proto", "fairlead_scheme", variable("scheme"), https, http),
         _map(port, "fairlead_port", variable(port), (_EMPTY, variable(own_port))),
-        _map(host, "fairlead_forwarded_host", variable("fairlead_host"), *((first,) if trusting else ())),
-        _map(host, "fairlead_redirect_host", variable("host"), *((named,) if trusting else ())),
-        _forwarded_for(settings),
+        _map(host, "fairlead_forwarded_host", variable("fairlead_host"), first),
+        _map(host, "fairlead_redirect_host", variable("host"), named),
+        *((_forwarded_for(settings),) if client.compute_full_forwarded_for else ()),
     )
 
 
 def _forwarded_for(settings: ControllerSettings) -> Directive:
-    """The client's address, or where the whole way is to be told, what was told and who told it."""
-    client = settings.client
-    if not (client.use_forwarded_headers and client.compute_full_forwarded_for):
-        return _map("remote_addr", "fairlead_forwarded_for", variable("remote_addr"))
-    source = "http_" + client.header.lower().replace("-", "_")
+    """The whole way: what was told, and who told it."""
+    source = "http_" + settings.client.header.lower().replace("-", "_")
     whole = Template((Dollar(source), ", ", Dollar("realip_remote_addr")))
     return _map(source, "fairlead_forwarded_for", whole, (_EMPTY, variable("realip_remote_addr")))
 
@@ -91,7 +113,6 @@ def render_names(routing: Routing) -> Config:
                 service.service,
                 service.port,
                 location.path or "/",
-                "-".join((service.namespace, service.service, service.port)) if service.service else "",
             )
             for name, value in zip(_NAMES, values, strict=True):
                 told[name][key] = value
@@ -104,6 +125,10 @@ def render_names(routing: Routing) -> Config:
         )
         for name, lines in told.items()
     )
+
+
+def _alias(name: str, source: str) -> Directive:
+    return _map(source, name, variable(source))
 
 
 def _map(

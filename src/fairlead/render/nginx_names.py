@@ -36,6 +36,11 @@ def upstream_id(key: UpstreamKey) -> str:
     return "u" + _hash(key.namespace, key.service, key.port)
 
 
+def log_name(key: UpstreamKey) -> str:
+    """An upstream as ingress-nginx's log names it; two upstreams may share such a name, so nothing else uses it."""
+    return f"{key.namespace}-{key.service}-{key.port}"
+
+
 def location_id(server: Server, location: Location) -> str:
     """The id of a location: of its host, match and path."""
     return "l" + _hash(server.host, location.match.value, location.path)

@@ -3,6 +3,8 @@
 Source: reference 1.1 and 1.2; the headers are those ingress-nginx sets.
 """
 
+from collections.abc import Mapping
+
 from fairlead.model.route_proxy import BackendProtocol, ProxySettings
 from fairlead.model.route_tls import VerifyClient
 from fairlead.model.routes import Location, Server
@@ -38,7 +40,7 @@ def render_passing(server: Server, location: Location, keepalive: int, around: S
             pool = needs.pool(keepalive, "grpc" + _kind(tls))
             return (
                 *_timeouts(proxy, "grpc"),
-                *_headers(server, location, "grpc"),
+                *_headers(server, location, "grpc", around.names),
                 *_hidden(server, location, "grpc"),
                 *tls,
                 directive("grpc_pass", f"{scheme}://{pool}"),
@@ -54,7 +56,7 @@ def render_passing(server: Server, location: Location, keepalive: int, around: S
             return (
                 *_timeouts(proxy, "proxy"),
                 *_buffers(proxy),
-                *_headers(server, location, "proxy"),
+                *_headers(server, location, "proxy", around.names),
                 *_hidden(server, location, "proxy"),
                 *_answers(proxy),
                 *tls,
@@ -92,7 +94,7 @@ def _buffers(proxy: ProxySettings) -> Config:
     return tuple(lines)
 
 
-def _headers(server: Server, location: Location, family: str) -> Config:
+def _headers(server: Server, location: Location, family: str, names: Mapping[str, str]) -> Config:
     """The request's headers: ours, then what the operator or the auth service sets, which replaces ours."""
     proxy = location.proxy
     connection = variable("fairlead_connection") if proxy.connection is None else plain(proxy.connection)
@@ -101,12 +103,12 @@ def _headers(server: Server, location: Location, family: str) -> Config:
     def put(header: str, value: Template) -> None:
         found[header.lower()] = (header, value)
 
-    put("Host", variable("fairlead_forwarded_host") if proxy.host is None else template_of(proxy.host))
+    put("Host", variable(names["fairlead_forwarded_host"]) if proxy.host is None else template_of(proxy.host))
     if family == "proxy":
         put("Upgrade", variable("http_upgrade"))
         put("Connection", connection)
     for header, source in _FORWARDED.items():
-        put(header, variable(source))
+        put(header, variable(names.get(source, source)))
     put("Proxy", plain(""))
     if location.basic_auth is not None:
         put("Authorization", plain(""))

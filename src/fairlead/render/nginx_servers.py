@@ -154,7 +154,7 @@ def _www(server: Server, around: Surroundings) -> Directive:
     port = ()
     if settings.https_port != 443 and server.tls is not None:
         port = (f":{settings.https_port}",)
-    target = Template((Dollar("fairlead_scheme"), "://", server.host, *port, Dollar("request_uri")))
+    target = Template((Dollar(around.names["fairlead_scheme"]), "://", server.host, *port, Dollar("request_uri")))
     lines = (
         *listeners(settings, first=False),
         directive("server_name", *names(server.www)),

@@ -11,7 +11,7 @@ from fairlead.model.route_rules import AuthType, Canary, CustomErrors
 from fairlead.model.route_text import Capture, Text, Variable
 from fairlead.model.route_upstreams import Balance, CookieAffinity, Upstream, UpstreamKey
 from fairlead.model.routes import Location, Routing, Server, ToUpstream
-from fairlead.render.nginx_names import location_id, upstream_id
+from fairlead.render.nginx_names import location_id, log_name, upstream_id
 
 
 def render_structure(routing: Routing, generation: str) -> str:
@@ -101,6 +101,7 @@ def _canary(canary: Canary) -> dict[str, Any]:
         "cookie": canary.cookie,
         "weight": canary.weight,
         "total": max(100, canary.weight_total),
+        "name": log_name(canary.upstream),
     }
     return {key: value for key, value in found.items() if value is not None}
 

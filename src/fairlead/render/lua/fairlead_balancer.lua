@@ -201,8 +201,9 @@ function M.begin()
     local id, ctx = location.upstream, ngx.ctx
     if location.canaries then
         local claimed = canary.choose(location, cookie_of)
-        if claimed and state.upstream(claimed).count > 0 then
-            id, ctx.canary = claimed, true
+        if claimed and state.upstream(claimed.upstream).count > 0 then
+            id, ctx.canary = claimed.upstream, true
+            ngx.var.proxy_alternative_upstream_name = claimed.name
             ctx.kept = state.upstream(location.upstream).affinity
         end
     end

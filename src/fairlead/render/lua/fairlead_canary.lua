@@ -65,11 +65,11 @@ local function claims(rule, location, cookie_of)
     return random() * rule.total < rule.weight
 end
 
--- The id of the upstream that claims the request, or nil.
+-- The rule that claims the request, or nil.
 function M.choose(location, cookie_of)
     for _, rule in ipairs(location.canaries) do
         if claims(rule, location, cookie_of) then
-            return rule.upstream
+            return rule
         end
     end
 end
