@@ -199,9 +199,14 @@ class RunningNginx:
     def reload(self) -> None:
         """Reload and wait until workers of the new configuration answer."""
         assert self.process is not None
-        wanted = self.generation()
+        wanted, former = self.generation(), self.workers()
+
+        def ended() -> bool:
+            titles = [Path(f"/proc/{pid}/cmdline") for pid in former]
+            return all(b"shutting down" in each.read_bytes() for each in titles if each.exists())
+
         self.process.send_signal(signal.SIGHUP)
-        self.wait(lambda: self.control("/generation")[1].decode() == wanted)
+        self.wait(lambda: self.control("/generation")[1].decode() == wanted and ended())
 
     def generation(self) -> str:
         """What the written configuration answers as its generation."""
