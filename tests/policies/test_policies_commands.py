@@ -82,6 +82,23 @@ def test_lint_leaves_with_one_where_something_never_works(tmp_path: Path) -> Non
     assert run("lint", "-f", APPLICATION).returncode == EXIT_OK
 
 
+INGRESS = """
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: front, namespace: shop}
+spec: {defaultBackend: {service: {name: api, port: {number: 80}}}}
+"""
+
+
+def test_lint_names_the_ingress_that_policies_close(tmp_path: Path) -> None:
+    ingress = tmp_path / "ingress.yaml"
+    ingress.write_text(INGRESS)
+    assert json.loads(run("lint", "-f", APPLICATION, "-f", ingress, "-o", "json").stdout) == []
+    (found,) = json.loads(run("lint", "-f", APPLICATION, "-f", ingress, "-f", DENY, "-o", "json").stdout)
+    assert (found["origin"]["kind"], found["origin"]["field"]) == ("Ingress", "spec.defaultBackend")
+    assert found["message"] == "* leads to shop/api[Deployment], and policies keep {ingress-controller} from it"
+
+
 class WithoutKind:
     """An API server that knows no kind at all, as a transport; or one that shows it to nobody."""
 

@@ -1,4 +1,4 @@
-"""`fairlead lint`: mistakes in policies and Services, each with its object, its field and what to do."""
+"""`fairlead lint`: mistakes in policies and Services, and Ingresses they close: each with its field and what to do."""
 
 from pathlib import Path
 from typing import Annotated
@@ -27,10 +27,14 @@ def lint(
     from fairlead.compile.lint_world import read_world
     from fairlead.model import Severity
     from fairlead.sim.lint_names import lint_names
+    from fairlead.sim.reach_objects import read_objects
 
     objects = policy_objects(read_manifests(files)) if files else live_objects(name)
     world = read_world(objects.policies, objects.pods, objects.namespaces, objects.services)
     found = [*lint_policies(world), *lint_names(world), *lint_services(objects.services, objects.pods)]
+    if objects.ingresses:
+        question = read_objects(objects)
+        found += question.closed(question.reach())
     found.sort(key=lambda finding: (finding.severity is not Severity.ERROR, finding.origin))
     if output is Output.JSON:
         answer_json(found)
