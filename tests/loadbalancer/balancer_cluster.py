@@ -119,6 +119,32 @@ class Cluster:
                 await process.wait()
 
 
+@asynccontextmanager
+async def flows(cluster: Cluster, address: str, port: int, count: int) -> AsyncGenerator[dict[int, float]]:
+    """So many UDP flows from the client for the body; afterwards the longest silence of each, by its source port."""
+    program = Path(__file__).parent / "balancer_flows.py"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "fairlead", "exec", "--from", "client", "--"),
+        *(sys.executable, str(program), address, str(port), str(count)),
+        env=cluster.environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    silences: dict[int, float] = {}
+    try:
+        assert await asyncio.wait_for(process.stdout.readline(), 20) == b"answered\n"
+        yield silences
+        assert process.stdin is not None
+        process.stdin.close()
+        out, _ = await asyncio.wait_for(process.communicate(), 30)
+        silences |= {int(number): seconds for number, seconds in json.loads(out).items()}
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
 def eventually(look: Callable[[], T], what: str, seconds: float = 20.0) -> T:
     """Look until there is something, and return it; fail with `what` when there never is."""
     started = time.monotonic()

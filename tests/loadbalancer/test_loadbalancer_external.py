@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from balancer_cluster import Cluster, deployment, eventually, service
+from balancer_cluster import Cluster, deployment, eventually, flows, service
 
 pytestmark = [pytest.mark.kernel, pytest.mark.cluster]
 CONNECTIONS = 20_000 if os.environ.get("FAIRLEAD_LONG") else 1_200
@@ -178,12 +178,12 @@ async def test_draining_a_node_fails_no_connection(cluster: Cluster) -> None:
 async def test_a_node_that_is_cut_off_gets_no_more_connections(cluster: Cluster) -> None:
     address = cluster.address("on-two")
     cluster.at("lb", "conntrack", "-F")
-    async with cluster.load(f"{address}:80", rate=100, hold=30) as load:
-        flows = await asyncio.to_thread(cluster.at, "lb", "conntrack", "-L", "-p", "tcp")
+    async with flows(cluster, address, 81, 12) as silences, cluster.load(f"{address}:80", rate=100, hold=30) as load:
+        tracked = await asyncio.to_thread(cluster.at, "lb", "conntrack", "-L", "-p", "tcp")
         through = {
             port
             for port in load.held
-            if any(f"src={NODES[0]}" in line and f"dport={port} " in line for line in flows.splitlines())
+            if any(f"src={NODES[0]}" in line and f"dport={port} " in line for line in tracked.splitlines())
         }
         assert through, "no held connection goes through the node to be cut off"
         cut = time.time()
@@ -197,6 +197,9 @@ async def test_a_node_that_is_cut_off_gets_no_more_connections(cluster: Cluster)
     cluster.at("node/node-1", "ip", "link", "set", "eth0", "up")
     cluster.at("node/node-1", "ip", "route", "add", "default", "via", "172.18.0.1")
     assert noticed - cut < 8
+    assert max(silences.values()) < 5, "UDP flows that never pause are led to other nodes"
     ended = {int(port) for port in load.told["ended"]}
     assert ended <= through, "connections through other nodes go on"
     eventually(lambda: cluster.backends(address, 80) == set(NODES), "node-1 to come back")
+    back = ("ip", "route", "show", "table", "7472")
+    eventually(lambda: "default via 172.18.255.2" in cluster.at("node/node-1", *back, check=False), "its way back")

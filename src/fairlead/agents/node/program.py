@@ -140,6 +140,7 @@ class NodeAgent:
                 tasks.create_task(self._follow(changes, takers))
             tasks.create_task(self._program())
             tasks.create_task(self._events.run())
+            tasks.create_task(self._return_path.keep())
             tasks.create_task(self._checks.run())
             if self._policies is not None and self._config.policy_gate is not None:
                 tasks.create_task(serve_gate(self._config.policy_gate, self._policies, self._news.set))

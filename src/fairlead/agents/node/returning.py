@@ -4,11 +4,13 @@ Comes in: such hosts. Goes out: what the kernel needs, in the current network na
 it. The addresses a host has on another link than the node are none that a route can lead through.
 """
 
+import asyncio
 import errno
 
 from msgspec import Struct
 
 from fairlead.agents.lines import log
+from fairlead.drivers.errors import FairleadError
 from fairlead.drivers.netlink.links import LinkError, LinkSocket, add_route, add_rule
 from fairlead.drivers.netlink.nftables import NftError, NftSocket
 from fairlead.net import Address, Family, Prefix, parse_address
@@ -16,6 +18,7 @@ from fairlead.nft.diff import build_table, diff_tables
 from fairlead.nft.transactions import Transaction
 from fairlead.render.return_path import RETURN_MARK, TABLE, return_table
 
+_KEEP_SECONDS = 3.0
 ROUTES = 7472
 """The routing table for what goes back."""
 _EVERYWHERE = {Family.IPV4: Prefix(Address(bytes(4)), 0), Family.IPV6: Prefix(Address(bytes(16)), 0)}
@@ -43,6 +46,7 @@ class ReturnPath:
     def __init__(self, hosts: tuple[ReturnHost, ...], nft: NftSocket) -> None:
         self._hosts = hosts
         self._nft = nft
+        self._told = ""
 
     @property
     def table(self) -> str:
@@ -51,9 +55,8 @@ class ReturnPath:
 
     def apply(self) -> None:
         """Have everything in place; what the kernel refuses is said, and the node goes on without."""
-        families = dict.fromkeys(each.address.family for each in self._hosts)
         try:
-            for family in families:
+            for family in self._families():
                 self._route(family)
                 wanted = return_table(family, [each.hardware for each in self._hosts if each.address.family is family])
                 listed = self._nft.list_table(wanted.family, TABLE)
@@ -61,7 +64,27 @@ class ReturnPath:
                 if commands:
                     self._nft.apply(Transaction(wanted.family, TABLE, commands))
                     log(event="programmed", table=TABLE, family=family.value)
+            self._told = ""
         except (NftError, LinkError) as error:
+            self._complain(error)
+
+    async def keep(self) -> None:
+        """See to the routes for ever: the kernel takes them away with the link they lead over."""
+        while self._hosts:
+            await asyncio.sleep(_KEEP_SECONDS)
+            try:
+                for family in self._families():
+                    self._route(family)
+                self._told = ""
+            except LinkError as error:
+                self._complain(error)
+
+    def _families(self) -> tuple[Family, ...]:
+        return tuple(dict.fromkeys(each.address.family for each in self._hosts))
+
+    def _complain(self, error: FairleadError) -> None:
+        if str(error) != self._told:
+            self._told = str(error)
             log(event="refused", table=TABLE, error=str(error))
 
     def _route(self, family: Family) -> None:
