@@ -1,10 +1,12 @@
 """Network policies as users meet them: kubectl's answers, Events of denied packets, and a running cluster asked."""
 
 import json
+from pathlib import Path
 
 import pytest
 from conftest import Command, Kubectl, wait_until
 
+pytestmark = [pytest.mark.kernel, pytest.mark.cluster, pytest.mark.kubectl]
 SPACE = "policed"
 WORLD = f"""
 apiVersion: v1
@@ -91,3 +93,39 @@ def test_a_running_cluster_is_asked_and_judged(policed: Command) -> None:
     judged = policed("lint", "-o", "json")
     fields = {f"{each['origin']['name']} {each['origin']['field']}" for each in json.loads(judged.stdout)}
     assert "from-api spec.ingress[0].from[0]" in fields
+
+
+NEWCOMERS = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: closed, namespace: default}
+spec: {podSelector: {matchLabels: {app: closed}}, policyTypes: [Egress]}
+"""
+NEWCOMER = """
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: NAME, namespace: default}
+spec:
+  replicas: 5
+  selector: {matchLabels: {app: NAME}}
+  template:
+    metadata: {labels: {app: NAME}}
+    spec:
+      initContainers:
+      - name: first
+        image: tools
+        command: [bash, -c, "timeout 1 bash -c '</dev/tcp/10.96.0.10/53' && echo out || echo in"]
+      containers: [{name: c, image: example/c}]
+"""
+
+
+def test_a_new_pod_is_isolated_before_its_first_process_runs(own: Command, kubectl: Kubectl, tmp_path: Path) -> None:
+    """Init containers that open a connection as the first thing they do; those without a policy reach the DNS."""
+    own("up", "--nodes", "2", "--detach", "--image", "tools*=/bin/bash", "--timeout", "60")
+    mine = Kubectl(kubectl.binary, Path(own("kubeconfig").stdout.strip()), tmp_path)
+    mine("apply", "-f", "-", stdin=NEWCOMERS + "".join(NEWCOMER.replace("NAME", each) for each in ("closed", "open")))
+    for name, wanted in (("closed", "in"), ("open", "out")):
+        mine("rollout", "status", f"deployment/{name}", "--timeout=60s")
+        said = mine("logs", "-l", f"app={name}", "-c", "first", "--tail=1").split()
+        assert said == [wanted] * 5, name
