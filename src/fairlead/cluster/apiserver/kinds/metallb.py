@@ -1,8 +1,8 @@
 """The CustomResourceDefinitions of MetalLB's kinds, which every embedded cluster begins with.
 
 In: nothing. Out: documents to create where they are missing. They are definitions and no rows of the table of kinds,
-so that MetalLB's own definitions can be applied over them. Source: the metallb.io definitions of MetalLB 0.16
-(config/crd/bases), without their rules in CEL.
+so that a user can look at them, and apply others over them. Source: the metallb.io definitions of MetalLB 0.16
+(config/crd/bases), without their rules in CEL, which this server does not carry out.
 """
 
 from collections.abc import Iterator

@@ -1,0 +1,80 @@
+"""Does the command line say what is wrong with what was typed, and answer in both forms?"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from book_cases import texts
+
+from fairlead.cli.loadbalancers import LoadBalancerLine, LoadBalancers, load_balancers_text
+from fairlead.net import parse_address
+
+
+def fairlead(*words: str, home: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "FAIRLEAD_HOME": str(home), "HOME": str(home), "COLUMNS": "200"}
+    environment.pop("KUBECONFIG", None)
+    argv = [sys.executable, "-m", "fairlead", *words]
+    return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "config does not exist; name a kubeconfig"),
+        (("--pool", "203.0.113.9-203.0.113.1"), "ends before it begins"),
+        (("--no-allocate", "--no-external"), "there is nothing to do"),
+        (("--metrics-bind-address", "nowhere"), "is no address to listen on"),
+    ],
+)
+def test_the_agent_refuses_what_makes_no_sense(tmp_path: Path, words: tuple[str, ...], told: str) -> None:
+    named = ()
+    if words:
+        (tmp_path / "kubeconfig").write_text("{}")
+        named = ("--kubeconfig", str(tmp_path / "kubeconfig"))
+    done = fairlead("agent", "loadbalancer", *named, *words, home=tmp_path)
+    assert done.returncode == 2
+    assert told in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_a_node_agent_refuses_a_host_it_cannot_understand(tmp_path: Path) -> None:
+    (tmp_path / "kubeconfig").write_text("{}")
+    named = ("--kubeconfig", str(tmp_path / "kubeconfig"))
+    done = fairlead("agent", "node", *named, "--return-through", "192.0.2.9", home=tmp_path)
+    assert done.returncode == 2
+    assert "write 192.0.2.9=52:54:00:12:34:56" in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_without_a_cluster_the_answer_is_no(tmp_path: Path) -> None:
+    assert fairlead("status", "--load-balancers", home=tmp_path).returncode == 1
+
+
+def line(name: str, *addresses: str, trouble: tuple[str, ...] = ()) -> LoadBalancerLine:
+    return LoadBalancerLine(
+        namespace="default",
+        name=name,
+        addresses=texts(tuple(map(parse_address, addresses))),
+        pool="web" if addresses else "",
+        providers=("external",) if addresses else (),
+        announced_by=("lb to node-1", "lb to node-2") if addresses else (),
+        ports=("80/tcp",),
+        trouble=trouble,
+    )
+
+
+def test_the_table_shows_addresses_announcers_and_trouble() -> None:
+    found = LoadBalancers(
+        services=(line("a", "203.0.113.1"), line("b", trouble=("no pool has a free IPv4 address",))),
+        invalid=("controller: pools overlap",),
+    )
+    assert load_balancers_text(found).splitlines() == [
+        "SERVICE    ADDRESS      POOL  PROVIDER  ANNOUNCED BY                PORTS   TROUBLE",
+        "default/a  203.0.113.1  web   external  lb to node-1, lb to node-2  80/tcp  -",
+        "default/b  <pending>    -     -         -                           80/tcp  no pool has a free IPv4 address",
+        "configuration not in use: controller: pools overlap",
+    ]
+
+
+def test_where_there_is_nothing_it_says_so() -> None:
+    assert load_balancers_text(LoadBalancers(services=(), invalid=())) == "there is no Service of type LoadBalancer"
