@@ -94,6 +94,12 @@ def _balance() -> list[Measurement]:
     return balance()
 
 
+def _ingress() -> list[Measurement]:
+    from fairlead.bench.ingress import ingress
+
+    return ingress()
+
+
 BENCHMARKS: dict[str, Callable[[], list[Measurement]]] = {
     "boot": _boot,
     "memory": _memory,
@@ -109,6 +115,7 @@ BENCHMARKS: dict[str, Callable[[], list[Measurement]]] = {
     "policed": _policed,
     "reach": _reach,
     "balance": _balance,
+    "ingress": _ingress,
 }
 
 
