@@ -1,13 +1,18 @@
 """What owners of pods are told of denied packets: by whom, and how seldom."""
 
+import os
 from collections.abc import Sequence
+
+import pytest
 
 from fairlead.agents.events import Notice
 from fairlead.agents.node.denials import DenialNotices, Ends, Judged
-from fairlead.agents.node.policy_denials import read_ends, spell_ends
+from fairlead.agents.node.policy_denials import open_log, read_ends, spell_ends
 from fairlead.compile.policy_groups import Key
+from fairlead.drivers.netns import entered, new_namespace
 from fairlead.model import Origin
 from fairlead.net import Address, parse_address
+from fairlead.render.policy_chains import PolicySettings
 
 CLOSED = (Origin("NetworkPolicy", "shop", "closed"), Origin("NetworkPolicy", "shop", "other"))
 WEB, DB = parse_address("10.244.1.2"), parse_address("10.244.2.2")
@@ -75,3 +80,18 @@ def test_ends_are_read_as_far_as_a_packet_goes() -> None:
     assert spell_ends(read_ends(four[:20])) == "protocol 17 10.0.0.1 -> 10.0.0.2"
     assert spell_ends(read_ends(six + bytes([0, 7, 1, 187]))) == "tcp fd00::1 -> [fd00::2]:443"
     assert spell_ends(read_ends(four[:12])) == spell_ends(read_ends(b"")) == "unreadable"
+
+
+@pytest.mark.kernel
+def test_policies_are_enforced_without_a_log_that_another_program_holds(capfd: pytest.CaptureFixture[str]) -> None:
+    namespace = new_namespace()
+    with entered(namespace):
+        first, settings = open_log(PolicySettings(log_group=3))
+        assert first is not None
+        assert settings.log_group == 3
+        second, without = open_log(settings)
+    assert (second, without.log_group) == (None, None)
+    assert "event=deaf" in capfd.readouterr().err
+    assert open_log(PolicySettings()) == (None, PolicySettings())
+    first.close()
+    os.close(namespace)

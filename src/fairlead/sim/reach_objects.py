@@ -106,9 +106,11 @@ class Question(Struct, frozen=True):
 
     def means(self, text: str, party: Party) -> bool:
         """Whether a text is part of a party's name, or of another name for it: `svc/shop/web:80`, an Ingress's URL."""
+        if text in party.name:
+            return True
         other = (f"svc/{each}" for each in self.aliases.get(party.workload, ()))
         shown = (str(each) for each in self.exposures.get(party.workload, ()))
-        return any(text in each for each in (party.name, *other, *shown))
+        return any(text in each for each in (*other, *shown))
 
     def through(self, source: Party, target: Party, conn: str) -> list[str]:
         """The Services and, for ingress controllers, the Ingresses that lead to what may be talked on."""

@@ -8,11 +8,15 @@ more than a hundred a second for each profile.
 import struct
 from collections.abc import Callable, Iterable
 
+from msgspec.structs import replace
+
 from fairlead.agents.lines import log
 from fairlead.agents.node.denials import DenialNotices, Ends, Judged
-from fairlead.drivers.netlink.nflog import Logged
+from fairlead.drivers.errors import FairleadError
+from fairlead.drivers.netlink.nflog import Logged, LogSocket
 from fairlead.model import Origin
 from fairlead.net import Address, Protocol
+from fairlead.render.policy_chains import PolicySettings
 
 _QUIET_SECONDS = 1.0
 _WITH_PORTS = {int(each): each.name.lower() for each in Protocol}
@@ -59,6 +63,20 @@ class PolicyDenials:
             more = self._untold.pop(logged.prefix, 0)
             names = ",".join(map(str, policies)) or "unknown"
             log(event="denied", direction=direction, policies=names, packet=spell_ends(ends), more=more)
+
+
+def open_log(settings: PolicySettings) -> tuple[LogSocket | None, PolicySettings]:
+    """Listen to the log of denied packets where there is to be one, and return the settings.
+
+    Where the kernel has no such log, or another program holds the group, policies are enforced without it.
+    """
+    if settings.log_group is None:
+        return None, settings
+    try:
+        return LogSocket(settings.log_group), settings
+    except FairleadError as error:
+        log(event="deaf", error=str(error))
+        return None, replace(settings, log_group=None)
 
 
 def read_ends(packet: bytes) -> Ends | None:

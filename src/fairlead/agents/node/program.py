@@ -15,7 +15,6 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
 from fairlead.agents.events import EventWriter
 from fairlead.agents.lines import log
@@ -26,7 +25,7 @@ from fairlead.agents.node.healthchecks import HealthChecks
 from fairlead.agents.node.hostsettings import apply_host_settings
 from fairlead.agents.node.objects import ServiceObjects
 from fairlead.agents.node.policies import PolicyPart
-from fairlead.agents.node.policy_denials import PolicyDenials
+from fairlead.agents.node.policy_denials import PolicyDenials, open_log
 from fairlead.agents.node.policy_gate import serve_gate
 from fairlead.agents.node.policy_objects import PolicyObjects
 from fairlead.agents.node.returning import ReturnHost, ReturnPath
@@ -117,7 +116,7 @@ class NodeAgent:
         self._policies: PolicyPart | None = None
         self._packets: LogSocket | None = None
         if config.policies is not None:
-            enforced = self._open_log(config.policies)
+            self._packets, enforced = open_log(config.policies)
             first = secrets.randbits(32)  # most likely no connection here was ever judged by this generation
             part = self._policies = PolicyPart(PolicyObjects(config.node), enforced, first)
             self._parts = (*self._parts, part)
@@ -183,17 +182,6 @@ class NodeAgent:
             log(event="deaf", error=str(error))
             return
         asyncio.get_running_loop().add_reader(monitor, self._heard, monitor)
-
-    def _open_log(self, settings: PolicySettings) -> PolicySettings:
-        """Listen to the log of denied packets, and return the settings; without that log where the kernel has none."""
-        if settings.log_group is None:
-            return settings
-        try:
-            self._packets = LogSocket(settings.log_group)
-        except FairleadError as error:
-            log(event="deaf", error=str(error))
-            return replace(settings, log_group=None)
-        return settings
 
     def _listen_to_denials(self, packets: LogSocket) -> None:
         asyncio.get_running_loop().add_reader(packets, lambda: self._denials.take(packets.read()))
