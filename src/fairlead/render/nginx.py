@@ -15,6 +15,7 @@ from fairlead.render.nginx_http import render_balancer, render_control, render_h
 from fairlead.render.nginx_maps import render_names
 from fairlead.render.nginx_names import Layout
 from fairlead.render.nginx_needs import Needs
+from fairlead.render.nginx_proxying import render_shared
 from fairlead.render.nginx_servers import render_server
 from fairlead.render.nginx_streams import render_streams
 from fairlead.render.nginx_structure import render_structure
@@ -47,12 +48,15 @@ def render_nginx(
     )
     needs.pool(KEEPALIVE)
     around = Surroundings(routing, settings, needs, bundles)
+    shared = render_shared(around.names)
+    around.shared = frozenset(shared)
     servers: Config = tuple(line for server in routing.servers for line in render_server(server, around))
     generation = layout.generation or _digest(routing, settings, needs.files)
     structure = needs.file("structure", render_structure(routing, generation))
     http = (
         *render_http(settings, layout, structure),
         *render_names(routing),
+        *shared,
         *needs.http,
         *(render_balancer(name, keepalive, settings) for name, keepalive in needs.pools),
         render_control(layout),

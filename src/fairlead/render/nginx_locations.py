@@ -49,7 +49,7 @@ def matchers(location: Location) -> tuple[tuple[Argument | str, ...], ...]:
 
 
 def _lines(server: Server, location: Location, around: Surroundings) -> tuple[Config, Config]:
-    needs, settings, proxy = around.needs, around.settings, location.proxy
+    needs, settings = around.needs, around.settings
     auth, auth_beside = render_external_auth(server, location, around)
     errors, errors_beside = render_errors(server, location, around)
     mirror, mirror_beside = render_mirror(server, location)
@@ -64,8 +64,6 @@ def _lines(server: Server, location: Location, around: Surroundings) -> tuple[Co
         *auth,
         *errors,
         *mirror,
-        directive("client_max_body_size", proxy.body_size),
-        directive("client_body_buffer_size", proxy.client_body_buffer_size),
     ]
     if location.satisfy_any:
         lines.append(directive("satisfy", "any"))

@@ -5,9 +5,11 @@ Source: reference 1.1 and 1.2; the headers are those ingress-nginx sets.
 
 from collections.abc import Mapping
 
+from fairlead.model.origins import Origin
 from fairlead.model.route_proxy import BackendProtocol, ProxySettings
+from fairlead.model.route_rules import Refuse
 from fairlead.model.route_tls import VerifyClient
-from fairlead.model.routes import Location, Server
+from fairlead.model.routes import Location, Match, Server
 from fairlead.nginx import Config, Directive, Literal, Template, directive, template, variable
 from fairlead.nginx.tree import Dollar
 from fairlead.render.nginx_answers import replaced_headers
@@ -40,13 +42,19 @@ def render_passing(server: Server, location: Location, keepalive: int, around: S
             pool = needs.pool(keepalive, "grpc" + _kind(tls))
             return (
                 *_timeouts(proxy, "grpc"),
+                *_body(proxy),
                 *_headers(server, location, "grpc", around.names),
                 *_hidden(server, location, "grpc"),
                 *tls,
                 directive("grpc_pass", f"{scheme}://{pool}"),
             )
         case BackendProtocol.FCGI:
-            lines = (*_timeouts(proxy, "fastcgi"), *_fastcgi(server, location), *_hidden(server, location, "fastcgi"))
+            lines = (
+                *_timeouts(proxy, "fastcgi"),
+                *_body(proxy),
+                *_fastcgi(server, location),
+                *_hidden(server, location, "fastcgi"),
+            )
             return (*lines, directive("fastcgi_pass", needs.pool(0)))
         case _:
             secure = proxy.protocol is not BackendProtocol.HTTP
@@ -54,14 +62,59 @@ def render_passing(server: Server, location: Location, keepalive: int, around: S
             pool = needs.pool(keepalive, "tls" + _kind(tls) if secure else "")
             scheme = Dollar("scheme") if proxy.protocol is BackendProtocol.AUTO_HTTP else "https" if secure else "http"
             return (
-                *_timeouts(proxy, "proxy"),
-                *_buffers(proxy),
-                *_headers(server, location, "proxy", around.names),
+                *_differing(proxy, around),
+                *(() if _has_usual_headers(server, location) else _headers(server, location, "proxy", around.names)),
                 *_hidden(server, location, "proxy"),
-                *_answers(proxy),
                 *tls,
                 directive("proxy_pass", template(scheme, f"://{pool}")),
             )
+
+
+def render_shared(names: Mapping[str, str]) -> Config:
+    """What holds at the level of `http` for every location that passes requests on, unless it says otherwise.
+
+    A location with a header of its own says all of them: NGINX takes the outer ones only where there is none.
+    """
+    nobody = Origin("", "", "")
+    usual = Location(path="/", match=Match.PREFIX, action=Refuse(404, ""), origin=nobody)
+    server = Server(host="", locations=(), origin=nobody)
+    return (*_settings(usual.proxy), *_headers(server, usual, "proxy", names))
+
+
+def _settings(proxy: ProxySettings) -> Config:
+    return (
+        *_timeouts(proxy, "proxy"),
+        *_buffers(proxy),
+        *_answers(proxy),
+        *_body(proxy),
+    )
+
+
+def _body(proxy: ProxySettings) -> Config:
+    return (
+        directive("client_max_body_size", proxy.body_size),
+        directive("client_body_buffer_size", proxy.client_body_buffer_size),
+    )
+
+
+def _differing(proxy: ProxySettings, around: Surroundings) -> Config:
+    """The settings that are not those of `http`."""
+    if proxy == ProxySettings():
+        return ()
+    return tuple(each for each in _settings(proxy) if each not in around.shared)
+
+
+def _has_usual_headers(server: Server, location: Location) -> bool:
+    proxy = location.proxy
+    return (
+        proxy.host is None
+        and proxy.connection is None
+        and proxy.forwarded_prefix is None
+        and not proxy.request_headers
+        and location.basic_auth is None
+        and server.client_certificates is None
+        and (location.external_auth is None or not location.external_auth.response_headers)
+    )
 
 
 def _kind(tls: Config) -> str:

@@ -6,6 +6,7 @@ from fairlead.model.route_settings import ControllerSettings
 from fairlead.model.route_tls import CertificateId
 from fairlead.model.route_upstreams import UpstreamKey
 from fairlead.model.routes import Routing
+from fairlead.nginx.tree import Line
 from fairlead.render.nginx_maps import spelled
 from fairlead.render.nginx_needs import Needs
 
@@ -21,7 +22,10 @@ class Bundles(Struct, frozen=True):
 
 
 class Surroundings:
-    """Settings, needs, files, spellings of variables; which upstreams keep how many connections and give cookies."""
+    """Settings, needs, files, spellings of variables; which upstreams keep how many connections and give cookies.
+
+    `shared` is what holds at the level of `http` already.
+    """
 
     def __init__(self, routing: Routing, settings: ControllerSettings, needs: Needs, bundles: Bundles) -> None:
         self.settings = settings
@@ -29,5 +33,6 @@ class Surroundings:
         self.bundles = bundles
         self.default_upstream = routing.default_upstream
         self.names = spelled(settings)
+        self.shared: frozenset[Line] = frozenset()
         self.keepalives: dict[UpstreamKey, int] = {each.key: each.keepalive for each in routing.upstreams}
         self.sticky = frozenset(each.key for each in routing.upstreams if each.affinity is not None)
