@@ -100,6 +100,12 @@ def _ingress() -> list[Measurement]:
     return ingress()
 
 
+def _routing() -> list[Measurement]:
+    from fairlead.bench.routing import routing
+
+    return routing()
+
+
 BENCHMARKS: dict[str, Callable[[], list[Measurement]]] = {
     "boot": _boot,
     "memory": _memory,
@@ -116,6 +122,7 @@ BENCHMARKS: dict[str, Callable[[], list[Measurement]]] = {
     "reach": _reach,
     "balance": _balance,
     "ingress": _ingress,
+    "routing": _routing,
 }
 
 

@@ -86,6 +86,12 @@ class Lua(Struct, frozen=True, tag="lua"):
             raise ValueError("the braces of Lua code do not match")
 
 
+class Written(Struct, frozen=True, tag="written"):
+    """Lines that `write_lines` made before: kept, so that what did not change is not written anew."""
+
+    text: str
+
+
 Argument = Word | Literal | Template | Condition
 
 
@@ -100,14 +106,14 @@ class Directive(Struct, frozen=True):
 
     name: str
     arguments: tuple[Argument, ...] = ()
-    block: "tuple[Directive | Entry | Raw | Lua, ...] | None" = None
+    block: "tuple[Directive | Entry | Raw | Lua | Written, ...] | None" = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"{self.name!r} is no name of a directive")
 
 
-Line = Directive | Entry | Raw | Lua
+Line = Directive | Entry | Raw | Lua | Written
 Config = tuple[Line, ...]
 
 

@@ -9,7 +9,20 @@ from collections.abc import Iterator
 from typing import assert_never
 
 from fairlead.nginx.contexts import check_context
-from fairlead.nginx.tree import Argument, Condition, Config, Directive, Dollar, Entry, Literal, Lua, Raw, Template, Word
+from fairlead.nginx.tree import (
+    Argument,
+    Condition,
+    Config,
+    Directive,
+    Dollar,
+    Entry,
+    Literal,
+    Lua,
+    Raw,
+    Template,
+    Word,
+    Written,
+)
 
 DOLLAR = "fairlead_dollar"
 """The variable that holds a dollar; `dollar_map` defines it."""
@@ -18,6 +31,11 @@ DOLLAR = "fairlead_dollar"
 def write_config(config: Config) -> str:
     """The text of a whole configuration. Raises ValueError for a directive that may not stand where it does."""
     return "\n".join(_lines(config, "main", "")) + "\n"
+
+
+def write_lines(config: Config, context: str, depth: int) -> Written:
+    """Directives of a block of kind `context`, indented by `depth` blocks, to be put into a configuration as such."""
+    return Written("\n".join(_lines(config, context, "    " * depth)))
 
 
 def write_argument(argument: Argument) -> str:
@@ -49,6 +67,9 @@ def _escaped(text: str) -> str:
 
 def _lines(config: Config, context: str, indent: str) -> Iterator[str]:
     for each in config:
+        if isinstance(each, Written):
+            yield each.text
+            continue
         if isinstance(each, Raw | Lua):
             yield from (f"{indent}{line}" for line in each.text.splitlines())
             continue

@@ -4,7 +4,7 @@ What changes without a reload is not in here: `nginx_dynamic`. The generation in
 equal routing is an equal configuration.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
 from fairlead.model.route_settings import ControllerSettings
@@ -16,10 +16,10 @@ from fairlead.render.nginx_maps import render_names
 from fairlead.render.nginx_names import Layout
 from fairlead.render.nginx_needs import Needs
 from fairlead.render.nginx_proxying import render_shared
-from fairlead.render.nginx_servers import render_server
 from fairlead.render.nginx_streams import render_streams
 from fairlead.render.nginx_structure import render_structure
 from fairlead.render.nginx_surroundings import KEEPALIVE, Bundles, Surroundings
+from fairlead.render.nginx_texts import ServerTexts
 from fairlead.render.nginx_whole import complete_routing
 
 CONFIG = "nginx.conf"
@@ -33,11 +33,13 @@ def render_nginx(
     certificates: Mapping[CertificateId, Certificate] | None = None,
     authorities: Mapping[CertificateId, str] | None = None,
     revocations: Mapping[CertificateId, str] | None = None,
+    texts: ServerTexts | None = None,
 ) -> dict[str, str]:
     """The files by name, relative to the layout's directory; the configuration itself is `nginx.conf`.
 
     `certificates` are shown to upstreams; `authorities` check clients and upstreams, and `revocations` say which of
-    theirs are void (PEM). Raises ValueError for a value that no configuration can hold, such as a control character.
+    theirs are void (PEM). With `texts` of an earlier call, servers that did not change are not written anew. Raises
+    ValueError for a value that no configuration can hold, such as a control character.
     """
     routing = complete_routing(routing)
     needs = Needs(layout)
@@ -50,9 +52,10 @@ def render_nginx(
     around = Surroundings(routing, settings, needs, bundles)
     shared = render_shared(around.names)
     around.shared = frozenset(shared)
-    servers: Config = tuple(line for server in routing.servers for line in render_server(server, around))
-    generation = layout.generation or _digest(routing, settings, needs.files)
-    structure = needs.file("structure", render_structure(routing, generation))
+    servers = (texts or ServerTexts()).render(routing.servers, around)
+    told = render_structure(routing, "")
+    generation = layout.generation or _digest(routing, settings, needs.files, (told, *(each.text for each in servers)))
+    structure = needs.file("structure", told.replace('"generation":""', f'"generation":"{generation}"', 1))
     http = (
         *render_http(settings, layout, structure),
         *render_names(routing),
@@ -70,5 +73,9 @@ def render_nginx(
     return {CONFIG: write_config(config), **needs.files}
 
 
-def _digest(routing: Routing, settings: ControllerSettings, files: Mapping[str, str]) -> str:
-    return sha256(repr((routing, settings, sorted(files))).encode()).hexdigest()[:16]
+def _digest(routing: Routing, settings: ControllerSettings, files: Mapping[str, str], texts: Iterable[str]) -> str:
+    """A hash of everything that a configuration says; files are named by what is in them."""
+    found = sha256(repr((routing.streams, routing.upstreams, settings, sorted(files))).encode())
+    for text in texts:
+        found.update(text.encode())
+    return found.hexdigest()[:16]

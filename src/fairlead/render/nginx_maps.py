@@ -127,10 +127,6 @@ def render_names(routing: Routing) -> Config:
     )
 
 
-def _alias(name: str, source: str) -> Directive:
-    return _map(source, name, variable(source))
-
-
 def _map(
     source: str, name: str, default: Template | Literal | Word, *lines: tuple[Literal | Word, Template | Literal | Word]
 ) -> Directive:

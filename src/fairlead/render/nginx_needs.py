@@ -26,6 +26,17 @@ class Needs:
         """The upstream blocks of our balancer: names, and the numbers of idle connections that they keep."""
         return tuple(self._pools.items())
 
+    def apart(self) -> "Needs":
+        """An empty collection of the same layout, to know what a part of the configuration needs by itself."""
+        return Needs(self._layout)
+
+    def take(self, other: "Needs") -> None:
+        """Add what another collected."""
+        for key, directive in other._http.items():
+            self._http.setdefault(key, directive)
+        self._pools |= other._pools
+        self.files |= other.files
+
     def file(self, kind: str, text: str) -> str:
         """Have a file with `text`; return its absolute path."""
         name = file_of(kind, text)

@@ -1,5 +1,7 @@
 """What every server and location is rendered with."""
 
+from copy import copy
+
 from msgspec import Struct
 
 from fairlead.model.route_settings import ControllerSettings
@@ -26,6 +28,12 @@ class Surroundings:
 
     `shared` is what holds at the level of `http` already.
     """
+
+    def with_needs(self, needs: Needs) -> "Surroundings":
+        """The same, with needs collected elsewhere."""
+        found = copy(self)
+        found.needs = needs
+        return found
 
     def __init__(self, routing: Routing, settings: ControllerSettings, needs: Needs, bundles: Bundles) -> None:
         self.settings = settings

@@ -23,6 +23,7 @@ from fairlead.model import Finding, Origin, Severity
 from fairlead.render.nginx import CONFIG, render_nginx
 from fairlead.render.nginx_dynamic import render_certificates, render_endpoints
 from fairlead.render.nginx_names import Layout
+from fairlead.render.nginx_texts import ServerTexts
 
 Key = tuple[str, str]
 
@@ -50,6 +51,7 @@ class Serving:
         self._layout = layout
         self._routes = routes
         self._again = again
+        self._texts = ServerTexts()
         self._told: Built | None = None
         self._wanted: Built | None = None
         self._news = asyncio.Event()
@@ -117,7 +119,11 @@ class Serving:
                 asyncio.get_running_loop().call_later(_AGAIN_SECONDS, self._news.set)
 
     async def _put_in_force(self, built: Built) -> None:
-        files = self._render(built)
+        try:
+            files = self._render(built)
+        except ConfigRefusedError as error:
+            await self._isolate(built, error)
+            return
         text = files[CONFIG]
         if self._nginx.master() and (text == self._text or await self._is_in_force(files)):
             self._text, self._good = text, built.accepted
@@ -160,13 +166,17 @@ class Serving:
             return False
 
     def _render(self, built: Built) -> dict[str, str]:
-        return render_nginx(
-            built.routing,
-            built.settings,
-            self._layout,
-            certificates=built.upstream_certificates,
-            authorities=built.authorities,
-        )
+        try:
+            return render_nginx(
+                built.routing,
+                built.settings,
+                self._layout,
+                certificates=built.upstream_certificates,
+                authorities=built.authorities,
+                texts=self._texts,
+            )
+        except ValueError as error:  # a value that no configuration can hold: somebody's Ingress is to blame
+            raise ConfigRefusedError(str(error)) from error
 
     def _make_room(self) -> None:
         """Where too many workers of earlier configurations finish what they have, the oldest give way."""
@@ -220,9 +230,9 @@ class Serving:
 
         async def accepts(without: frozenset[Key]) -> bool:
             self._routes.withhold(self.withheld | without)
-            files = self._render(self._routes.build())
-            self._nginx.write({name: each for name, each in files.items() if name != CONFIG})
             try:
+                files = self._render(self._routes.build())
+                self._nginx.write({name: each for name, each in files.items() if name != CONFIG})
                 await self._nginx.test(files[CONFIG])
             except ConfigRefusedError as error:
                 said[without] = error.message
