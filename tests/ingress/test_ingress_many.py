@@ -80,4 +80,4 @@ def test_the_rest_serve_and_each_broken_one_has_an_event_that_says_what_to_do(cl
     }
     for name, status in served.items():
         host = BROKEN[name][0]["spec"]["rules"][0]["host"]
-        assert cluster.status(f"http://{host}/", host=host) == status, name
+        eventually(lambda host=host, status=status: cluster.status(f"http://{host}/", host=host) == status, name)
