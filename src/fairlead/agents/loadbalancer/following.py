@@ -109,12 +109,12 @@ class World:
 
     def follow(self, client: KubeClient, tasks: asyncio.TaskGroup) -> None:
         """Start to follow everything."""
-        tasks.create_task(_follow(client, Service, keep_service, self.services))
-        tasks.create_task(_follow(client, IPAddressPool, _keep, self.pools))
-        tasks.create_task(_follow(client, L2Advertisement, _keep, self.l2))
-        tasks.create_task(_follow(client, BGPAdvertisement, _keep, self.bgp))
-        tasks.create_task(_follow(client, Node, keep_node, self.nodes))
-        tasks.create_task(_follow(client, Namespace, _keep, self.namespaces))
+        tasks.create_task(follow_kind(client, Service, keep_service, self.services))
+        tasks.create_task(follow_kind(client, IPAddressPool, _keep, self.pools))
+        tasks.create_task(follow_kind(client, L2Advertisement, _keep, self.l2))
+        tasks.create_task(follow_kind(client, BGPAdvertisement, _keep, self.bgp))
+        tasks.create_task(follow_kind(client, Node, keep_node, self.nodes))
+        tasks.create_task(follow_kind(client, Namespace, _keep, self.namespaces))
 
     async def wait_for_sync(self) -> None:
         """Wait until every kind was listed once."""
@@ -134,7 +134,7 @@ def keep_node(node: Node) -> Node:
     )
 
 
-async def _follow(client: KubeClient, cls: type[T], keep: Callable[[T], K], followed: Followed[Key, K]) -> None:
+async def follow_kind(client: KubeClient, cls: type[T], keep: Callable[[T], K], followed: Followed[Key, K]) -> None:
     def tell(error: ApiError) -> None:
         if error.status in (403, 404):
             if not followed.synced.is_set():

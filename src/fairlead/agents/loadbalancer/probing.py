@@ -3,12 +3,14 @@
 Comes in: which node, address and port to ask. Goes out: news, when an answer changes. Two ports are asked: the health
 page of the node's proxy (kube-proxy's 10256, KEP-3836), which speaks for all Services, and the healthCheckNodePort of a
 Service with policy Local. A page that never answered is no evidence against a node; a healthCheckNodePort that does
-not answer yet is.
+not answer yet is. A node that says no is believed at once. One that falls silent is asked again at once, and then taken
+for dead; unless all are silent, for then it is more likely that we are deaf.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from enum import Enum
 
 from msgspec import Struct
 
@@ -16,6 +18,7 @@ from fairlead.agents.lines import log
 from fairlead.net import Address
 
 PROXY_HEALTH_PORT = 10256
+_BREATH = 0.05  # seconds before a question that met silence is asked again: a refusal comes at once
 
 
 class Probe(Struct, frozen=True):
@@ -26,11 +29,19 @@ class Probe(Struct, frozen=True):
 
 
 class ProbeSettings(Struct, frozen=True, kw_only=True):
-    """How often to ask, how long to wait for an answer, both in seconds, and how many misses make a node dead."""
+    """How often to ask, how long to wait for an answer, both in seconds, and how many silences make a node dead."""
 
-    interval: float = 0.5
-    patience: float = 0.5
+    interval: float = 0.4
+    patience: float = 0.3
     misses: int = 2
+
+
+class Answer(Enum):
+    """What became of a question."""
+
+    YES = "yes"
+    NO = "no"
+    SILENCE = "silence"
 
 
 class Probing:
@@ -40,11 +51,14 @@ class Probing:
         self._settings = settings
         self._news = news
         self._tasks: dict[Probe, tuple[Address, asyncio.Task[None]]] = {}
-        self._found: dict[Probe, bool] = {}
+        self._found: dict[Probe, Answer] = {}
 
     def healthy(self, node: str, port: int) -> bool:
         """Whether a node answers, as far as is known."""
-        return self._found.get(Probe(node, port), port == 0)
+        found = self._found.get(Probe(node, port))
+        if found is Answer.SILENCE:
+            return not any(probe.port == port and each is Answer.YES for probe, each in self._found.items())
+        return port == 0 if found is None else found is Answer.YES
 
     def want(self, probes: Mapping[Probe, Address]) -> None:
         """Ask these from now on, and no others."""
@@ -65,31 +79,33 @@ class Probing:
     async def _ask_again(self, probe: Probe, address: Address) -> None:
         settings, missed = self._settings, 0
         while True:
-            answered = await ask(address, probe.port or PROXY_HEALTH_PORT, settings.patience)
-            missed = 0 if answered else missed + 1
+            answer = await ask(address, probe.port or PROXY_HEALTH_PORT, settings.patience)
             known = self._found.get(probe)
-            if answered and known is not True:
-                self._note(probe, healthy=True)
-            elif not answered and missed >= settings.misses and known is True:
-                self._note(probe, healthy=False)
+            missed = missed + 1 if answer is Answer.SILENCE else 0
+            if answer is Answer.SILENCE and 0 < missed < settings.misses and known is Answer.YES:
+                await asyncio.sleep(_BREATH)
+                continue
+            nothing_new = answer is known or (answer is Answer.SILENCE and known is not Answer.YES)
+            if not nothing_new:
+                self._found[probe] = answer
+                log(event="health", node=probe.node, port=probe.port or PROXY_HEALTH_PORT, answer=answer.value)
+                self._news()
             await asyncio.sleep(settings.interval)
 
-    def _note(self, probe: Probe, *, healthy: bool) -> None:
-        self._found[probe] = healthy
-        log(event="health", node=probe.node, port=probe.port or PROXY_HEALTH_PORT, healthy=healthy)
-        self._news()
 
-
-async def ask(address: Address, port: int, patience: float) -> bool:
-    """Whether a GET to a port is answered with 200 within so many seconds."""
+async def ask(address: Address, port: int, patience: float) -> Answer:
+    """Ask for a page at a port: 200 within so many seconds is yes, another status no, anything else silence."""
     writer = None
     try:
         async with asyncio.timeout(patience):
             reader, writer = await asyncio.open_connection(str(address), port)
             writer.write(b"GET /healthz HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n")
-            return b" 200 " in await reader.readline()
+            status = await reader.readline()
+            if not status.startswith(b"HTTP/"):
+                return Answer.SILENCE
+            return Answer.YES if b" 200 " in status else Answer.NO
     except (OSError, TimeoutError):
-        return False
+        return Answer.SILENCE
     finally:
         if writer is not None:
             with suppress(OSError):
