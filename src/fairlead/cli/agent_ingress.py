@@ -3,9 +3,12 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from fairlead.agents.ingress.webhook import WebhookSettings
 
 
 def agent_ingress(
@@ -54,6 +57,14 @@ def agent_ingress(
     health_bind_address: Annotated[
         str, typer.Option(help="Where to answer /healthz, /readyz and /metrics; empty: nowhere.")
     ] = ":10254",
+    validating_webhook: Annotated[
+        str, typer.Option(help="Where to answer AdmissionReviews, such as :8443; empty: nowhere.")
+    ] = "",
+    validating_webhook_certificate: Annotated[Path | None, typer.Option(help="The webhook's certificate, PEM.")] = None,
+    validating_webhook_key: Annotated[Path | None, typer.Option(help="The key of that certificate, PEM.")] = None,
+    validating_webhook_client_ca: Annotated[
+        Path | None, typer.Option(help="Whose client certificates may ask: the API server's authority, PEM.")
+    ] = None,
     folder: Annotated[
         Path, typer.Option(help="Where NGINX's configuration, certificates and sockets are kept.")
     ] = Path("/run/fairlead-ingress"),
@@ -94,6 +105,9 @@ def agent_ingress(
     if kubeconfig is None and (named := os.environ.get("KUBECONFIG")):
         kubeconfig = Path(named)
     published = _key(publish_service, "--publish-service")
+    webhook = _webhook(
+        validating_webhook, validating_webhook_certificate, validating_webhook_key, validating_webhook_client_ca
+    )
 
     def run() -> None:
         from fairlead.agents.ingress.program import IngressAgentConfig
@@ -115,10 +129,29 @@ def agent_ingress(
                 health=health,
                 election=election_id,
                 shutdown_seconds=shutdown_timeout,
+                webhook=webhook,
             )
         )
 
     sys.exit(keep(run))
+
+
+def _webhook(
+    binding: str, certificate: Path | None, key: Path | None, client_ca: Path | None
+) -> "WebhookSettings | None":
+    from fairlead.agents.pages import parse_binding
+
+    try:
+        parsed = parse_binding(binding)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--validating-webhook") from None
+    if parsed is None:
+        return None
+    from fairlead.agents.ingress.webhook import WebhookSettings
+
+    if certificate is None or key is None:
+        raise typer.BadParameter("name a certificate and its key", param_hint="--validating-webhook-certificate")
+    return WebhookSettings(binding=parsed, certificate=certificate, key=key, client_ca=client_ca)
 
 
 def _key(text: str, option: str) -> tuple[str, str] | None:

@@ -75,6 +75,8 @@ class Draft(Struct, frozen=True, kw_only=True):
     server_snippet: str = ""
     upstreams: tuple[Upstream, ...] = ()
     whole_service: bool = False
+    refused: str = ""
+    """Why it is not taken over; such a draft has no rules."""
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -145,6 +147,7 @@ class _Compiling:
             server_snippet=server_snippet,
             upstreams=tuple(self._upstreams.values()),
             whole_service=reading.value(proxying.SERVICE_UPSTREAM, self._defaults.service_upstream),
+            refused=reading.refused,
             findings=(*self._findings, *dict.fromkeys(reading.findings)),
         )
 

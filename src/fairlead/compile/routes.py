@@ -16,6 +16,7 @@ from fairlead.compile.route_certificates import compile_authorities, compile_cer
 from fairlead.compile.route_hosts import Merged, in_order, merge_host
 from fairlead.compile.route_ingress import Draft, compile_ingress
 from fairlead.compile.route_options import IngressOptions, Key
+from fairlead.compile.route_review import review_draft
 from fairlead.compile.route_settings import Compiled, compile_settings
 from fairlead.compile.route_streams import compile_streams
 from fairlead.compile.route_upstreams import compile_upstream
@@ -176,6 +177,15 @@ class Routes:
         self._dirty |= self._naming.get((kind, key), set())
         if kind == "Secret":
             self._dirty_hosts |= {host for host, keys in self._host_certificates.items() if key in keys}
+
+    def review(self, ingress: Ingress) -> tuple[str, ...]:
+        """The reasons not to let an Ingress of ours in; none for one of others. Nothing is changed."""
+        if not self._is_ours(ingress):
+            return ()
+        allowed = self._compiled.settings.snippets_allowed
+        draft = compile_ingress(ingress, self._options, self._compiled.defaults, _Named(self), snippets=allowed)
+        servers = {host: self._merged[host].server for host in draft.hosts if host in self._merged}
+        return review_draft(draft, servers)
 
     # What is made of it
 

@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from aiohttp.web import AppRunner
 from msgspec import Struct
 
 from fairlead.agents.events import EventWriter, Notice, notice_of
@@ -19,6 +20,7 @@ from fairlead.agents.ingress.objects import IngressObjects
 from fairlead.agents.ingress.placeholder import make_placeholder, with_default
 from fairlead.agents.ingress.serving import Serving, lua_folder
 from fairlead.agents.ingress.status import StatusWriter, addresses, published_by
+from fairlead.agents.ingress.webhook import WebhookSettings, serve_webhook
 from fairlead.agents.leases import Leadership, LeaseName
 from fairlead.agents.lines import log
 from fairlead.agents.pages import NOT_FOUND, Binding, Page, keep_serving
@@ -50,6 +52,7 @@ class IngressAgentConfig(Struct, frozen=True, kw_only=True):
     health: Binding | None = Binding("", 10254)
     election: str = "nginx-ingress-leader"
     shutdown_seconds: float = 240.0
+    webhook: WebhookSettings | None = None
 
 
 def run(config: IngressAgentConfig) -> None:
@@ -97,6 +100,7 @@ class IngressAgent:
         self._told: frozenset[Finding] = frozenset()
         self._built: Built | None = None
         self._placeholder = make_placeholder()
+        self._webhook: AppRunner | None = None
 
     async def run(self) -> None:
         """Follow and serve for ever."""
@@ -108,11 +112,15 @@ class IngressAgent:
             tasks.create_task(self._leadership.run())
             if self._config.update_status:
                 tasks.create_task(self._status.run())
+            if self._config.webhook is not None:
+                self._webhook = await serve_webhook(self._config.webhook, self._routes.review)
             if self._config.health is not None:
                 tasks.create_task(keep_serving("health", self._config.health, self._page))
 
     async def say_goodbye(self) -> None:
         """Give up leadership."""
+        if self._webhook is not None:
+            await self._webhook.cleanup()
         with suppress(ApiError):
             await self._leadership.give_back()
 
