@@ -58,7 +58,7 @@ def render_nginx(
     structure = needs.file("structure", told.replace('"generation":""', f'"generation":"{generation}"', 1))
     http = (
         *render_http(settings, layout, structure),
-        *render_names(routing),
+        *render_names(routing, settings),
         *shared,
         *needs.http,
         *(render_balancer(name, keepalive, settings) for name, keepalive in needs.pools),

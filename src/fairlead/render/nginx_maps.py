@@ -100,9 +100,12 @@ def _forwarded_for(settings: ControllerSettings) -> Directive:
     return _map(source, "fairlead_forwarded_for", whole, (_EMPTY, variable("realip_remote_addr")))
 
 
-def render_names(routing: Routing) -> Config:
-    """The variables by which ingress-nginx's log formats name a request's objects; computed only when asked for."""
-    told: dict[str, dict[str, str]] = {name: {} for name in _NAMES}
+def render_names(routing: Routing, settings: ControllerSettings) -> Config:
+    """The variables by which ingress-nginx's log formats name a request's objects, where somebody asks for them."""
+    asked = _operators_text(routing, settings)
+    if not any(name in asked for name in _NAMES):
+        return ()
+    told: dict[str, dict[str, str]] = {name: {} for name in _NAMES if name in asked}
     for server in routing.servers:
         for location in server.locations:
             key, action = location_id(server, location), location.action
@@ -115,7 +118,8 @@ def render_names(routing: Routing) -> Config:
                 location.path or "/",
             )
             for name, value in zip(_NAMES, values, strict=True):
-                told[name][key] = value
+                if name in told:
+                    told[name][key] = value
     return tuple(
         block(
             "map",
@@ -125,6 +129,20 @@ def render_names(routing: Routing) -> Config:
         )
         for name, lines in told.items()
     )
+
+
+def _operators_text(routing: Routing, settings: ControllerSettings) -> str:
+    """Everything in which variables can be named that are not ours."""
+    given = [
+        settings.access_log.format,
+        settings.http_snippet,
+        settings.server_snippet,
+        settings.location_snippet,
+    ]
+    if settings.snippets_allowed:
+        given += [each.snippet for each in routing.servers]
+        given += [each.snippet for server in routing.servers for each in server.locations]
+    return "\n".join(each for each in given if each)
 
 
 def _map(
