@@ -257,8 +257,14 @@ def test_requests_are_counted_under_the_names_of_ingress_nginx(told: RunningNgin
     assert f'nginx_ingress_controller_requests{{{labels},method="OTHER",status="501",canary=""}} 1\n' in page
     assert 'host="all.example"' in page
     assert 'canary="web"' in page
-    for name in ("request_duration_seconds", "response_duration_seconds", "request_size", "response_size"):
+    sizes = ("request_size", "response_size", "bytes_sent")
+    for name in ("request_duration_seconds", "response_duration_seconds", *sizes):
         assert f'nginx_ingress_controller_{name}_count{{{labels},method="DELETE",status="200",canary=""}} 1' in page
+    assert (
+        f'nginx_ingress_controller_bytes_sent_bucket{{{labels},method="DELETE",status="200",canary="",le="100"}} 0'
+        in page
+    )
+    assert page.count(f'response_size_bucket{{{labels},method="DELETE",status="200",canary="",le="1000"}} 1') == 1
 
 
 def test_the_control_socket_refuses_nonsense(nginx: RunningNginx) -> None:
