@@ -30,7 +30,7 @@ from fairlead.cluster.apiserver.proxying import ProxyConnector
 from fairlead.cluster.apiserver.streaming.executing import ExecConnector
 from fairlead.cluster.apiserver.streaming.forwarding import PortForwardConnector
 from fairlead.cluster.controllers.main import main as run_controllers
-from fairlead.cluster.demand import LoadBalancerDemand
+from fairlead.cluster.demand import LoadBalancerDemand, SpeakerDemand
 from fairlead.cluster.dns.app import DNS_IMAGE, dns_app, system_manifests
 from fairlead.cluster.kubelet import KubeletConfig
 from fairlead.cluster.kubelet import main as run_kubelet
@@ -81,7 +81,9 @@ def components_of(plan: LaunchPlan, listener: socket.socket) -> list[Component]:
     balancer_config = home.pki / "loadbalancer.kubeconfig"
     write_private(balancer_config, pki.kubeconfig(inside, LOAD_BALANCER, ()))
     balancer_wanted = home.sockets / "loadbalancer-wanted"
-    balancer_wanted.unlink(missing_ok=True)
+    speakers_wanted = home.sockets / "speakers-wanted"
+    for each in (balancer_wanted, speakers_wanted):
+        each.unlink(missing_ok=True)
     fabric_listener = _listen(str(spec.fabric_address), API_PORT_INSIDE)
 
     def component(
@@ -106,7 +108,7 @@ def components_of(plan: LaunchPlan, listener: socket.socket) -> list[Component]:
     return [
         component(
             "apiserver",
-            lambda: _serve_api(plan, pki, [listener, fabric_listener], spec, balancer_wanted),
+            lambda: _serve_api(plan, pki, [listener, fabric_listener], spec, balancer_wanted, speakers_wanted),
             ends_in_order=True,
         ),
         component(
@@ -119,6 +121,10 @@ def components_of(plan: LaunchPlan, listener: socket.socket) -> list[Component]:
             for node in topology.nodes.values()
         ),
         component("loadbalancer", _load_balancer(topology, balancer_config), wanted=balancer_wanted),
+        *(
+            component(f"speaker-{node.name}", _speaker(node, balancer_config), wanted=speakers_wanted)
+            for node in topology.nodes.values()
+        ),
     ]
 
 
@@ -154,8 +160,23 @@ def _load_balancer(topology: Topology, kubeconfig: Path) -> Callable[[], Corouti
     return run
 
 
+def _speaker(node: NodeNetwork, kubeconfig: Path) -> Callable[[], Coroutine[Any, Any, None]]:
+    async def run() -> None:
+        from fairlead.agents.loadbalancer.speaker import SpeakerConfig, main  # as for the load balancer
+
+        enter_for_good(node.netns)
+        await main(SpeakerConfig(node=node.name, kubeconfig=kubeconfig))
+
+    return run
+
+
 async def _serve_api(
-    plan: LaunchPlan, pki: Pki, sockets: list[socket.socket], spec: TopologySpec, balancer_wanted: Path
+    plan: LaunchPlan,
+    pki: Pki,
+    sockets: list[socket.socket],
+    spec: TopologySpec,
+    balancer_wanted: Path,
+    speakers_wanted: Path,
 ) -> None:
     """The API server and the controllers until SIGTERM, which ends them with every acknowledged write on disk."""
     log = SqliteLog(plan.home.database)
@@ -177,6 +198,7 @@ async def _serve_api(
         ("pods", "portforward"): PortForwardConnector(server.get, plan.home.sockets / "places"),
     }
     LoadBalancerDemand(server.store, balancer_wanted)
+    SpeakerDemand(server.store, speakers_wanted)
     client = KubeClient(InProcessTransport(server))
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)

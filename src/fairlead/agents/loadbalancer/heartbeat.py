@@ -21,10 +21,11 @@ class HeartbeatSettings(Struct, frozen=True, kw_only=True):
 
 
 class Heartbeat(Struct, frozen=True, array_like=True):
-    """What one speaker tells the others; `active` is whether it takes part in elections."""
+    """What one speaker tells the others: whether it takes part in elections, and its interfaces' hardware addresses."""
 
     node: str
     active: bool
+    hardware: tuple[bytes, ...] = ()
 
 
 class Membership:
@@ -51,7 +52,7 @@ class Membership:
         for node, heard in list(self._heard.items()):
             if now - heard > self._settings.dead_after:
                 del self._heard[node]
-        return frozenset(self._heard) | (frozenset((self._node,)) if self.is_active(now) else frozenset())
+        return frozenset(self._heard) | frozenset((self._node,) if self.is_active(now) else ())
 
     def is_active(self, now: float) -> bool:
         """Whether this speaker takes part."""

@@ -90,6 +90,7 @@ _AGENT: tuple[Rule, ...] = (
 )
 _LOAD_BALANCER: tuple[Rule, ...] = (
     (_READ, "", "namespaces,nodes,services"),
+    ("get", "", "secrets"),
     (_READ, "discovery.k8s.io", "endpointslices"),
     ("patch,update", "", "services/status"),
     (_READ, "metallb.io", "*"),
