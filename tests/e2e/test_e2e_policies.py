@@ -1,6 +1,10 @@
 """Network policies as users meet them: kubectl's answers, Events of denied packets, and a running cluster asked."""
 
 import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -120,12 +124,85 @@ spec:
 """
 
 
-def test_a_new_pod_is_isolated_before_its_first_process_runs(own: Command, kubectl: Kubectl, tmp_path: Path) -> None:
-    """Init containers that open a connection as the first thing they do; those without a policy reach the DNS."""
-    own("up", "--nodes", "2", "--detach", "--image", "tools*=/bin/bash", "--timeout", "60")
-    mine = Kubectl(kubectl.binary, Path(own("kubeconfig").stdout.strip()), tmp_path)
+@pytest.fixture(scope="module")
+def newcomers(kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Command, Kubectl]]:
+    """A cluster whose pods run bash, with five pods that a policy isolates and five that none does."""
+    command = Command(tmp_path_factory.mktemp("newcomers"))
+    command("up", "--nodes", "2", "--detach", "--image", "tools*=/bin/bash", "--timeout", "60")
+    mine = Kubectl(kubectl.binary, Path(command("kubeconfig").stdout.strip()), tmp_path_factory.mktemp("home"))
     mine("apply", "-f", "-", stdin=NEWCOMERS + "".join(NEWCOMER.replace("NAME", each) for each in ("closed", "open")))
-    for name, wanted in (("closed", "in"), ("open", "out")):
+    for name in ("closed", "open"):
         mine("rollout", "status", f"deployment/{name}", "--timeout=60s")
-        said = mine("logs", "-l", f"app={name}", "-c", "first", "--tail=1").split()
+    yield command, mine
+    command("down", "--all", check=False)
+
+
+def test_a_new_pod_is_isolated_before_its_first_process_runs(newcomers: tuple[Command, Kubectl]) -> None:
+    """Init containers that open a connection as the first thing they do; those without a policy reach the DNS."""
+    _, kubectl = newcomers
+    for name, wanted in (("closed", "in"), ("open", "out")):
+        said = kubectl("logs", "-l", f"app={name}", "-c", "first", "--tail=1").split()
         assert said == [wanted] * 5, name
+
+
+def test_policies_stay_enforced_while_the_agent_is_dead_and_when_it_starts(newcomers: tuple[Command, Kubectl]) -> None:
+    command, kubectl = newcomers
+    found = [pod for pod in kubectl.json("get", "pods")["items"] if pod["spec"]["nodeName"] == "node-1"]
+    asking = {
+        name: subprocess.Popen(
+            command.argv(
+                "exec",
+                "--from",
+                f"pod/default/{pod['metadata']['name']}",
+                "--",
+                "bash",
+                "-c",
+                KEEP_ASKING.replace("SECONDS", patience),
+            ),
+            env=command.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name, patience in (("closed", "0.1"), ("open", "5"))
+        for pod in [next(pod for pod in found if pod["metadata"]["labels"]["app"] == name)]
+    }
+    said: dict[str, list[str]] = {name: [_line(process) for _ in range(5)] for name, process in asking.items()}
+    killed = _agent(command)
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: _agent(command) not in (0, killed), "the agent is started again")
+    for name, process in asking.items():
+        said[name] += [_line(process) for _ in range(20)]
+        process.terminate()
+        process.communicate(timeout=20)
+    assert {name: set(words) for name, words in said.items()} == {"closed": {"in"}, "open": {"out"}}
+
+
+KEEP_ASKING = """
+while true; do timeout SECONDS bash -c '</dev/tcp/10.96.0.10/53' 2>&- && echo out || echo in; sleep 0.02; done
+"""
+
+
+def _line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def _agent(command: Command) -> int:
+    """The process of node-1's agent, 0 while there is none."""
+    keeper = json.loads((command.home / "fairlead" / "cluster.json").read_text())["keeper"]
+    return next((pid for pid in _descendants(keeper) if _named(pid) == "agent-node-1"), 0)
+
+
+def _named(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _descendants(pid: int) -> list[int]:
+    try:
+        children = [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+    return children + [each for child in children for each in _descendants(child)]
