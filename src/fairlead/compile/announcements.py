@@ -8,12 +8,12 @@ bgp_controller.go), where the lowest hash of node and address wins.
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
-from fairlead.compile.loadbalancers import advertises, held_addresses, selects
+from fairlead.compile.loadbalancers import CLASSES, advertises, held_addresses, selects
 from fairlead.kube.core import Node, Service
 from fairlead.kube.meta import LabelSelector
 from fairlead.kube.metallb import BGPAdvertisement, L2Advertisement
 from fairlead.model.announcements import LinkAnnouncement, RouteAnnouncement
-from fairlead.model.loadbalancers import Pool, ServiceKey
+from fairlead.model.loadbalancers import Pool, Provider, ServiceKey
 from fairlead.net import Address, Family, Prefix
 
 EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
@@ -55,7 +55,7 @@ def compile_link_announcements(
     pools, advertisements = tuple(pools), tuple(advertisements)
     able = [node for node in nodes if can_announce(node)]
     found: list[LinkAnnouncement] = []
-    for service, pool in _with_pools(services, pools):
+    for service, pool in _with_pools(services, pools, Provider.L2):
         meta = service.metadata
         key = ServiceKey(meta.namespace, meta.name)
         fitting = [each for each in advertisements if advertises(each, pool, meta.labels)]
@@ -90,7 +90,7 @@ def compile_route_announcements(
         return {}
     pools, advertisements = tuple(pools), tuple(advertisements)
     found: dict[ServiceKey, tuple[RouteAnnouncement, ...]] = {}
-    for service, pool in _with_pools(services, pools):
+    for service, pool in _with_pools(services, pools, Provider.BGP):
         meta = service.metadata
         key = ServiceKey(meta.namespace, meta.name)
         if not tuple(_serving(service, [node], ready.get(key, frozenset()))):
@@ -109,8 +109,13 @@ def compile_route_announcements(
     return {key: routes for key, routes in found.items() if routes}
 
 
-def _with_pools(services: Iterable[Service], pools: tuple[Pool, ...]) -> Iterable[tuple[Service, Pool]]:
+def _with_pools(
+    services: Iterable[Service], pools: tuple[Pool, ...], provider: Provider
+) -> Iterable[tuple[Service, Pool]]:
+    """The Services that have addresses of a pool, save those whose class names another provider."""
     for service in services:
+        if CLASSES.get(service.spec.load_balancer_class or "", provider) is not provider:
+            continue
         addresses = held_addresses(service)
         if service.spec.type != "LoadBalancer" or not addresses:
             continue

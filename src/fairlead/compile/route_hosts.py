@@ -156,7 +156,7 @@ def _finished(
         return None
     key = (location.origin.namespace, location.origin.name)
     draft = next((each for each in drafts if each.key == key), None)
-    rewrite = None
+    rewrite = location.rewrite
     if draft is not None and draft.shape.rewrite not in (None, (location.path,)):
         rewrite = _rewrite(location, draft, findings)
     return replace(location, match=Match.REGEX, rewrite=rewrite)

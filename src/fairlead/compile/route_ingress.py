@@ -11,7 +11,7 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from fairlead.compile.annotations import access, balancing, general, proxying, rules, tls
+from fairlead.compile.annotations import access, balancing, f5, general, proxying, rules, tls
 from fairlead.compile.annotations.catalogue import SUPPORTED, UNSUPPORTED
 from fairlead.compile.annotations.reading import Reading
 from fairlead.compile.annotations.rules import Shape
@@ -22,12 +22,13 @@ from fairlead.compile.annotations.values import (
     parse_host,
     parse_text,
 )
+from fairlead.compile.expressions import check_expression
 from fairlead.compile.route_options import IngressOptions, Key
 from fairlead.compile.route_settings import RouteDefaults
 from fairlead.kube.networking import HTTPIngressPath, Ingress, IngressBackend, IngressTLS
 from fairlead.model import Finding, Origin, Severity
 from fairlead.model.route_proxy import BackendProtocol, FastCgi
-from fairlead.model.route_rules import Canary, CustomErrors, Refuse
+from fairlead.model.route_rules import BasicAuth, Canary, CustomErrors, Refuse
 from fairlead.model.route_text import Text
 from fairlead.model.route_tls import CertificateId, ClientCertificates
 from fairlead.model.route_upstreams import Upstream, UpstreamKey
@@ -105,6 +106,7 @@ class _Compiling:
         self._snippets = snippets
         self._about = Origin("Ingress", meta.namespace, meta.name)
         self._reading = Reading(meta.annotations, options.prefix, self._about)
+        self._f5 = Reading(meta.annotations, options.f5_prefix, self._about)
         self._findings: list[Finding] = []
         self._upstreams: dict[UpstreamKey, Upstream] = {}
 
@@ -112,11 +114,19 @@ class _Compiling:
         meta, reading = self._ingress.metadata, self._reading
         shape = rules.read_shape(reading)
         canary = reading.value(balancing.CANARY, False)
-        pattern = self._pattern()
-        server_snippet, location_snippet = self._snippet(general.SERVER), self._snippet(general.CONFIGURATION)
-        reading.tell_unread(SUPPORTED, UNSUPPORTED)
-        pattern = replace(pattern, snippet=location_snippet)
         spec = self._ingress.spec
+        part = f5.check_type(
+            self._f5,
+            paths=any(rule.http is not None and rule.http.paths for rule in spec.rules),
+            tls=bool(spec.tls),
+            hosts=len({rule.host for rule in spec.rules}),
+        )
+        pattern = f5.over_pattern(self._f5, self._pattern())
+        server_snippet = self._snippet(general.SERVER) or self._snippet(f5.SERVER_SNIPPETS, self._f5)
+        location_snippet = self._snippet(general.CONFIGURATION) or self._snippet(f5.LOCATION_SNIPPETS, self._f5)
+        reading.tell_unread(SUPPORTED, UNSUPPORTED)
+        self._f5.tell_unread(f5.F5, f5.F5_UNSUPPORTED)
+        pattern = replace(pattern, snippet=location_snippet)
         found = tuple(each for number in range(len(spec.rules)) for each in self._rule(number, pattern, shape))
         default = None
         if spec.default_backend is not None:
@@ -126,9 +136,12 @@ class _Compiling:
                 default = self._location("/", Match.PREFIX, action, pattern, shape, origin)
         clients = self._clients()
         first = next((each.action for _, every in found for each in every if isinstance(each.action, ToUpstream)), None)
-        if reading.refused:
-            self._find(Severity.ERROR, "", f"the Ingress is not taken over: {reading.refused}")
+        refused = reading.refused or self._f5.refused
+        if refused:
+            self._find(Severity.ERROR, "", f"the Ingress is not taken over: {refused}")
             found, default, canary = (), None, False
+        elif part == "master":
+            found = tuple((host, ()) for host, _ in found)
         return Draft(
             key=(meta.namespace, meta.name),
             created=meta.creation_timestamp or "",
@@ -139,7 +152,7 @@ class _Compiling:
             else None,
             rules=found,
             default=default,
-            tls=spec.tls,
+            tls=() if part == "minion" else spec.tls,
             shape=shape,
             client_certificates=clients,
             ciphers=reading.get(tls.CIPHERS),
@@ -147,8 +160,8 @@ class _Compiling:
             server_snippet=server_snippet,
             upstreams=tuple(self._upstreams.values()),
             whole_service=reading.value(proxying.SERVICE_UPSTREAM, self._defaults.service_upstream),
-            refused=reading.refused,
-            findings=(*self._findings, *dict.fromkeys(reading.findings)),
+            refused=refused,
+            findings=(*self._findings, *dict.fromkeys((*reading.findings, *self._f5.findings))),
         )
 
     # What all locations of the Ingress share
@@ -178,7 +191,7 @@ class _Compiling:
             proxy=proxy,
             access=rules.read_access(reading, defaults.access),
             limits=rules.read_limits(reading, scope, defaults.rate_status, defaults.connection_status),
-            basic_auth=access.read_basic(reading, about, self._secret(access.AUTH_SECRET)),
+            basic_auth=access.read_basic(reading, about, self._secret(access.AUTH_SECRET)) or self._f5_users(),
             external_auth=self._external_auth(),
             satisfy_any=reading.value(rules.SATISFY, "all") == "any",
             cors=rules.read_cors(reading),
@@ -189,6 +202,12 @@ class _Compiling:
             rewrite_log=reading.value(rules.REWRITE_LOG, False),
             relative_redirects=reading.value(rules.RELATIVE, False),
         )
+
+    def _f5_users(self) -> BasicAuth | None:
+        """Users out of a Secret with the key `htpasswd`."""
+        if self._f5.get(f5.AUTH_SECRET) is None or not self._allowed(f5.AUTH_SECRET, self._f5):
+            return None
+        return access.read_htpasswd(self._f5, self._about, self._objects.secret, f5.AUTH_SECRET, f5.AUTH_REALM)
 
     def _external_auth(self) -> "access.ExternalAuth | None":
         found = access.read_external(self._reading, self._about, self._config_map(access.SET_HEADERS))
@@ -277,12 +296,13 @@ class _Compiling:
                 continue
         return tuple(found)
 
-    def _snippet(self, annotation: "general.Annotation[str]") -> str:
-        text = self._reading.get(annotation)
+    def _snippet(self, annotation: "general.Annotation[str]", given: Reading | None = None) -> str:
+        reading = given or self._reading
+        text = reading.get(annotation)
         if text is None:
             return ""
         if not self._snippets:
-            self._reading.find(
+            reading.find(
                 Severity.ERROR,
                 annotation.name,
                 "snippets are off; the Ingress works without it",
@@ -293,12 +313,13 @@ class _Compiling:
 
     # Names of other objects
 
-    def _allowed(self, annotation: "general.Annotation[tuple[str, str]]") -> bool:
+    def _allowed(self, annotation: "general.Annotation[tuple[str, str]]", given: Reading | None = None) -> bool:
         """Whether what an annotation names is of the Ingress's own namespace, or the operator allows others."""
-        named = self._reading.get(annotation)
+        reading = given or self._reading
+        named = reading.get(annotation)
         if named is None or named[0] in ("", self._about.namespace) or self._defaults.cross_namespace:
             return True
-        self._reading.complain(
+        reading.complain(
             annotation,
             f"{named[0]}/{named[1]} is of another namespace",
             "copy it into this one, or set allow-cross-namespace-resources in the ConfigMap",
@@ -346,13 +367,25 @@ class _Compiling:
         action = self._backend(path.backend, f"{field}.backend")
         if action is None:
             return None
-        return self._location(text, match, action, pattern, shape, self._origin(field))
+        return self._checked(self._location(text, match, action, pattern, shape, self._origin(field)))
+
+    def _checked(self, location: Location) -> Location | None:
+        """The location with what nginx.org annotations say of it; None where that makes it no expression."""
+        found = f5.over_location(self._f5, location)
+        if found.match in (Match.REGEX, Match.REGEX_CASE):
+            try:
+                check_expression(found.path)
+            except ValueError as error:
+                self._find(Severity.ERROR, f"{found.origin.field}.path", f"{error}; the path is left out")
+                return None
+        return found
 
     def _location(
         self, path: str, match: Match, action: ToUpstream, pattern: Location, shape: Shape, origin: Origin
     ) -> Location:
-        if self._reading.denied:
-            return replace(pattern, path=path, match=match, origin=origin, action=Refuse(503, self._reading.denied))
+        denied = self._reading.denied or self._f5.denied
+        if denied:
+            return replace(pattern, path=path, match=match, origin=origin, action=Refuse(503, denied))
         return replace(
             pattern,
             path=path,
@@ -378,7 +411,8 @@ class _Compiling:
             defaults = Upstream(
                 key=key, origin=self._about, balance=self._defaults.balance, keepalive=self._defaults.keepalive
             )
-            self._upstreams[key] = balancing.read_upstream(self._reading, key, self._origin(field), defaults)
+            found = balancing.read_upstream(self._reading, key, self._origin(field), defaults)
+            self._upstreams[key] = f5.over_upstream(self._f5, found)
         return key
 
     def _origin(self, field: str) -> Origin:

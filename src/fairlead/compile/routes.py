@@ -11,6 +11,7 @@ from operator import attrgetter
 from msgspec import Struct
 from msgspec.structs import replace
 
+from fairlead.compile.annotations.f5 import INHERITED, MERGEABLE
 from fairlead.compile.endpoints import SliceEndpoints, compile_slice
 from fairlead.compile.route_certificates import compile_authorities, compile_certificate, data_of
 from fairlead.compile.route_hosts import Merged, in_order, merge_host
@@ -32,6 +33,7 @@ from fairlead.model.routes import Location, Routing, Server, StreamListener, ToU
 from fairlead.net import Protocol
 
 CLASS_ANNOTATION = "kubernetes.io/ingress.class"
+_PART = MERGEABLE.name
 
 
 class Built(Struct, frozen=True, kw_only=True):
@@ -67,6 +69,7 @@ class Routes:
         self._config_maps: dict[Key, Mapping[str, str]] = {}
         self._compiled = compile_settings({}, Origin("ConfigMap", "", ""))
         self._withheld: frozenset[Key] = frozenset()
+        self._masters_of: dict[Key, frozenset[str]] = {}
         self._drafts: dict[Key, Draft] = {}
         self._named: dict[Key, frozenset[tuple[str, Key]]] = {}
         self._naming: dict[tuple[str, Key], set[Key]] = {}
@@ -83,13 +86,42 @@ class Routes:
     def set_ingress(self, ingress: Ingress) -> None:
         """An Ingress is there, or has changed."""
         key = (ingress.metadata.namespace, ingress.metadata.name)
+        self._note_master(key, ingress)
         self._ingresses[key] = ingress
         self._dirty.add(key)
 
     def delete_ingress(self, key: Key) -> None:
         """An Ingress is gone."""
         if self._ingresses.pop(key, None) is not None:
+            self._note_master(key, None)
             self._dirty.add(key)
+
+    def _note_master(self, key: Key, ingress: Ingress | None) -> None:
+        """Remember the masters of hosts, and look again at the minions of one that changed."""
+        hosts = self._masters_of.pop(key, frozenset())
+        if ingress is not None and ingress.metadata.annotations.get(f"{self._options.f5_prefix}/{_PART}") == "master":
+            hosts_now = frozenset(rule.host for rule in ingress.spec.rules)
+            self._masters_of[key] = hosts_now
+            hosts |= hosts_now
+        for host in hosts:
+            self._dirty |= self._by_host.get(host, set())
+
+    def _with_inherited(self, ingress: Ingress) -> Ingress:
+        """A minion with the annotations it takes over from the oldest master of its host."""
+        prefix, meta = self._options.f5_prefix, ingress.metadata
+        if not self._masters_of or meta.annotations.get(f"{prefix}/{_PART}") != "minion":
+            return ingress
+        hosts = {rule.host for rule in ingress.spec.rules}
+        masters = [self._ingresses[key] for key, named in self._masters_of.items() if named & hosts]
+        if not masters:
+            return ingress
+        master = min(masters, key=lambda each: (each.metadata.creation_timestamp or "", each.metadata.name))
+        inherited = {
+            name: value
+            for name, value in master.metadata.annotations.items()
+            if name.startswith(prefix + "/") and name.removeprefix(prefix + "/") in INHERITED
+        }
+        return replace(ingress, metadata=replace(meta, annotations={**inherited, **meta.annotations}))
 
     def withhold(self, keys: AbstractSet[Key]) -> None:
         """Leave these Ingresses out, whatever they say; the others are let in."""
@@ -278,7 +310,8 @@ class Routes:
             return
         objects = _Named(self)
         allowed = self._compiled.settings.snippets_allowed
-        draft = compile_ingress(ingress, self._options, self._compiled.defaults, objects, snippets=allowed)
+        whole = self._with_inherited(ingress)
+        draft = compile_ingress(whole, self._options, self._compiled.defaults, objects, snippets=allowed)
         self._drafts[key] = draft
         self._named[key] = frozenset(objects.asked)
         for each in objects.asked:

@@ -9,6 +9,7 @@ from enum import Enum
 from msgspec import Struct
 
 from fairlead.compile.annotations.catalogue import SUPPORTED
+from fairlead.compile.annotations.f5 import F5
 from fairlead.compile.route_options import IngressOptions
 from fairlead.kube.networking import Ingress
 from fairlead.model import Finding, Severity
@@ -85,7 +86,10 @@ def _entry(
     carried = tuple(
         annotation
         for annotation in sorted(ingress.metadata.annotations)
-        if annotation.removeprefix(options.prefix + "/") in SUPPORTED
+        if (
+            annotation.removeprefix(options.prefix + "/") in SUPPORTED
+            or annotation.removeprefix(options.f5_prefix + "/") in F5
+        )
         and f"metadata.annotations[{annotation}]" not in touched
     )
     outcome = Outcome.SAME

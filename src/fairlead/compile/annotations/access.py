@@ -121,6 +121,26 @@ def read_basic(
     return BasicAuth(type=auth_type, realm=reading.value(REALM, ""), users=users, origin=about)
 
 
+def read_htpasswd(
+    reading: Reading,
+    about: Origin,
+    secret_of: Callable[[Key], Mapping[str, bytes] | None],
+    secret: Annotation[tuple[str, str]],
+    realm: Annotation[str],
+) -> BasicAuth | None:
+    """Basic authentication by a Secret with the file of users under `htpasswd` (nginx.org/basic-auth-secret)."""
+    named = reading.get(secret)
+    if named is None:
+        return None
+    data = secret_of((named[0] or about.namespace, named[1]))
+    found = f"there is no Secret {named[0] or about.namespace}/{named[1]}"
+    users = found if data is None else _users({"auth": data.get("htpasswd", b"")}, as_map=False)
+    if isinstance(users, str):
+        reading.complain(secret, users)
+        return None
+    return BasicAuth(type=AuthType.BASIC, realm=reading.value(realm, ""), users=users, origin=about)
+
+
 def _users(data: Mapping[str, bytes], *, as_map: bool) -> tuple[str, ...] | str:
     """The lines `user:hash`, or what is wrong with them."""
     try:

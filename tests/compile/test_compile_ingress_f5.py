@@ -1,0 +1,114 @@
+"""Do nginx.org annotations do what F5's controller does with them?"""
+
+from typing import Any
+
+import pytest
+from ingress_objects_made import F5, a_secret, an_ingress, locations, routes_with
+
+from fairlead.model.route_proxy import BackendProtocol
+from fairlead.model.route_rules import Refuse
+from fairlead.model.route_upstreams import Balance
+from fairlead.model.routes import Match
+
+
+def f5(**annotations: str) -> dict[str, str]:
+    return {F5 + name.replace("_", "-"): value for name, value in annotations.items()}
+
+
+@pytest.mark.parametrize(
+    ("annotations", "field", "value"),
+    [
+        ({"proxy_connect_timeout": "10s"}, "connect_timeout", 10),
+        ({"proxy_read_timeout": "2m"}, "read_timeout", 120),
+        ({"proxy_send_timeout": "30"}, "send_timeout", 30),
+        ({"client_max_body_size": "8m"}, "body_size", 8 << 20),
+        ({"ssl_services": "web,other"}, "protocol", BackendProtocol.HTTPS),
+        ({"grpc_services": "web"}, "protocol", BackendProtocol.GRPC),
+        ({"proxy_buffering": "true"}, "buffering", True),
+        ({"proxy_set_headers": "X-A: 1"}, "request_headers", (("X-A", ("1",)),)),
+    ],
+)
+def test_what_is_said_of_the_upstream_is_in_the_location(annotations: dict[str, str], field: str, value: Any) -> None:
+    built = routes_with(an_ingress("web", "a.example", "/", annotations=f5(**annotations))).build()
+    assert getattr(locations(built)["/"].proxy, field) == value
+    assert not built.findings
+
+
+def test_methods_of_balancing_are_named_as_in_nginx() -> None:
+    for text, balance in (("least_conn", Balance.LEAST_CONNECTIONS), ("hash $request_uri consistent", Balance.HASH)):
+        built = routes_with(an_ingress("web", "a.example", "/", annotations=f5(lb_method=text))).build()
+        assert built.routing.upstreams[0].balance is balance
+
+
+def test_rewrites_replace_the_prefix_for_one_service() -> None:
+    rewriting = f5(rewrites="serviceName=web rewrite=/new/;serviceName=x rewrite=/y")
+    built = routes_with(an_ingress("web", "a.example", "/old/", annotations=rewriting)).build()
+    rewrite = locations(built)["/old/"].rewrite
+    assert rewrite is not None
+    assert (rewrite.pattern, rewrite.target, rewrite.replaces_prefix) == ("/old/", ("/new/",), True)
+
+
+def test_path_regex_says_how_paths_are_compared_and_a_wrong_expression_is_left_out() -> None:
+    for text, match in (
+        ("case_sensitive", Match.REGEX_CASE),
+        ("case_insensitive", Match.REGEX),
+        ("exact", Match.EXACT),
+    ):
+        built = routes_with(
+            an_ingress("web", "a.example", "/a[0-9]", kind="ImplementationSpecific", annotations=f5(path_regex=text))
+        ).build()
+        assert locations(built)["/a[0-9]"].match is match
+    wrong = an_ingress("web", "a.example", "/(a+)+", kind="ImplementationSpecific", annotations=f5(path_regex="exact"))
+    assert not routes_with(wrong).build().findings
+    wrong = an_ingress(
+        "web", "a.example", "/(a+)+", kind="ImplementationSpecific", annotations=f5(path_regex="case_sensitive")
+    )
+    assert "take for ever" in routes_with(wrong).build().findings[0].message
+
+
+def test_users_come_from_a_secret_with_the_key_htpasswd() -> None:
+    routes = routes_with(
+        an_ingress("web", "a.example", "/", annotations=f5(basic_auth_secret="users", basic_auth_realm="in"))
+    )
+    assert isinstance(locations(routes.build())["/"].action, Refuse), "nobody gets in while the Secret is missing"
+    assert ("shop", "users") in routes.build().wanted_secrets
+    routes.set_secret(a_secret("users", htpasswd="me:$apr1$x$y"))
+    auth = locations(routes.build())["/"].basic_auth
+    assert auth is not None
+    assert (auth.users, auth.realm) == (("me:$apr1$x$y",), "in")
+
+
+def test_a_master_gives_its_host_and_minions_give_the_paths() -> None:
+    master = an_ingress(
+        "master", "a.example", tls="cert", annotations=f5(mergeable_ingress_type="master", proxy_read_timeout="9s")
+    )
+    one = an_ingress("one", "a.example", "/one", annotations=f5(mergeable_ingress_type="minion"))
+    two = an_ingress(
+        "two", "a.example", "/two", annotations=f5(mergeable_ingress_type="minion", proxy_read_timeout="5s")
+    )
+    for order in ((master, one, two), (two, one, master)):
+        routes = routes_with(*order)
+        found = locations(routes.build())
+        assert set(found) == {"/one", "/two"}
+        assert [found[path].proxy.read_timeout for path in ("/one", "/two")] == [9, 5], "inherited, unless it says so"
+        assert all(each.secure_redirect for each in found.values()), "the master's tls holds for the host"
+        routes.delete_ingress(("shop", "master"))
+        assert locations(routes.build())["/one"].proxy.read_timeout == 60
+
+
+def test_a_master_with_two_hosts_is_not_taken_over_and_says_so() -> None:
+    import msgspec
+
+    master = an_ingress("master", "a.example", annotations=f5(mergeable_ingress_type="master"))
+    spec = msgspec.structs.replace(master.spec, rules=(*master.spec.rules, *an_ingress("x", "b.example").spec.rules))
+    built = routes_with(msgspec.structs.replace(master, spec=spec)).build()
+    assert any("exactly one host" in each.message for each in built.findings)
+
+
+def test_what_is_not_carried_is_told() -> None:
+    built = routes_with(
+        an_ingress("web", "a.example", "/", annotations=f5(limit_req_rate="10r/s", nonsense="1"))
+    ).build()
+    said = {each.origin.field: each.message for each in built.findings}
+    assert "not carried" in said["metadata.annotations[nginx.org/limit-req-rate]"]
+    assert "no such annotation" in said["metadata.annotations[nginx.org/nonsense]"]
