@@ -229,7 +229,9 @@ class Topology:
         return _mac(address)
 
     def place(self, text: str) -> int | None:
-        """The namespace of `client`, `lb` or `node/NAME`; None for any other text."""
+        """The namespace of `client`, `lb`, `fabric` or `node/NAME`; None for any other text."""
+        if text == "fabric":
+            return self.fabric
         if text in self._hosts:
             return self._hosts[text].netns
         kind, _, name = text.partition("/")
@@ -237,7 +239,7 @@ class Topology:
 
     def places(self) -> tuple[str, ...]:
         """Every text that `place` knows."""
-        return (*self._hosts, *(f"node/{name}" for name in self.nodes))
+        return (*self._hosts, "fabric", *(f"node/{name}" for name in self.nodes))
 
     def attach_pod(self, node: str, address: Address) -> PodNetwork:
         """Make a namespace reachable at `address`, which must be of the node's first pod prefix.
