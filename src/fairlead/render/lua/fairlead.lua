@@ -7,6 +7,7 @@ local metrics = require("fairlead_metrics")
 -- Reads the structure at `path`, in the master, before there is any worker.
 return function(path)
     state.load(path)
+    collectgarbage("setpause", 300) -- half the collections for half as much memory again
     fairlead_begin = balancer.begin
     fairlead_explain = balancer.explain
     fairlead_balance = balancer.balance
