@@ -36,7 +36,7 @@ class Match(Enum):
     EXACT and PREFIX are case-sensitive, and PREFIX matches whole path elements (`/foo` matches `/foo` and `/foo/bar`,
     not `/foobar`). RAW_PREFIX is NGINX's own prefix, by characters (nginx.org Ingresses). REGEX is `~* "^path"`, case
     insensitive and open at its end, and REGEX_CASE the same with case; locations of these two are tried in the
-    server's order, before EXACT and PREFIX of the same server are (reference 1.4, rules 5 and 6).
+    server's order, after EXACT and before the prefixes of the same server (reference 1.4, rules 5 and 6).
     """
 
     EXACT = "exact"
@@ -64,8 +64,9 @@ Action = ToUpstream | Redirect | Refuse
 class Location(Struct, frozen=True, kw_only=True):
     """One path of one server, and everything that is done with requests under it.
 
-    Order of judgement: `secure_redirect`, `app_root`, `access`, `limits`, the auth rules, then `action`. `snippet` is
-    raw NGINX configuration and only ever set where the operator turned snippets on.
+    Order of judgement: CORS preflights, `secure_redirect`, `app_root`, an action that needs no upstream or finds none
+    with endpoints, `limits`, `access`, the auth rules, then the upstream. `snippet` is raw NGINX configuration and only
+    ever set where the operator turned snippets on.
     """
 
     path: str
