@@ -5,7 +5,7 @@ KEP-1669 for endpoints that end.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from fairlead.compile.endpoints import SliceEndpoints
 from fairlead.kube.core import Service, ServicePort
@@ -33,9 +33,16 @@ def find_port(service: Service, named: str) -> ServicePort | None:
 
 
 def compile_upstream(
-    key: UpstreamKey, service: Service | None, slices: Iterable[SliceEndpoints], *, whole_service: bool = False
+    key: UpstreamKey,
+    service: Service | None,
+    slices: Iterable[SliceEndpoints],
+    *,
+    whole_service: bool = False,
+    resolved: Mapping[str, tuple[Address, ...]] | None = None,
 ) -> tuple[tuple[Backend, ...], str]:
     """The endpoints, and what is wrong or an empty text. `whole_service` is the Service's own address instead.
+
+    `resolved` are the addresses of external names, by name.
 
     Ready endpoints; where there are none, those that end and still serve.
     """
@@ -43,7 +50,7 @@ def compile_upstream(
         return (), f"there is no Service {key.namespace}/{key.service}"
     spec = service.spec
     if spec.type == "ExternalName":
-        return _external_name(key, spec.external_name)
+        return _external_name(key, service, resolved or {})
     port = find_port(service, key.port)
     if port is None:
         known = ", ".join(str(each.port) + (f" ({each.name})" if each.name else "") for each in spec.ports)
@@ -60,14 +67,36 @@ def compile_upstream(
     return tuple(sorted(ready or ending)), ""
 
 
-def _external_name(key: UpstreamKey, name: str) -> tuple[tuple[Backend, ...], str]:
-    """An address can be used as it is; a name is resolved by the agent, which hands in endpoints of its own."""
+def external_name(service: Service) -> str:
+    """The name a Service of type ExternalName leads to, if it is one that may be asked for."""
+    name = service.spec.external_name.rstrip(".").lower()
+    good = service.spec.type == "ExternalName" and _DNS.fullmatch(name) and name != "localhost"
+    return name if good and not _is_address(name) else ""
+
+
+def _external_name(
+    key: UpstreamKey, service: Service, resolved: Mapping[str, tuple[Address, ...]]
+) -> tuple[tuple[Backend, ...], str]:
+    """The addresses of a name, or the address it is; none that is refused."""
+    name, whole = service.spec.external_name, f"Service {key.namespace}/{key.service}"
+    named = next((each.port for each in service.spec.ports if each.name == key.port), None)
+    port = int(key.port) if key.port.isdigit() else named
+    if port is None:
+        return (), f"{whole} has no port {key.port}"
+    if _is_address(name):
+        found: tuple[Address, ...] = (parse_address(name),)
+    elif external_name(service):
+        found = resolved.get(external_name(service), ())
+    else:
+        return (), f"the external name {name!r} of {whole} is not allowed"
+    if any(is_refused(each) for each in found):
+        return (), f"the external name {name!r} of {whole} leads to an address that is not allowed"
+    return tuple(sorted(Backend(each, Port(port)) for each in found)), ""
+
+
+def _is_address(name: str) -> bool:
     try:
-        address = parse_address(name)
+        parse_address(name)
     except ValueError:
-        if not _DNS.fullmatch(name) or name.lower().rstrip(".") == "localhost":
-            return (), f"the external name {name!r} of Service {key.namespace}/{key.service} is not allowed"
-        return (), ""
-    if is_refused(address):
-        return (), f"the external address {name} of Service {key.namespace}/{key.service} is not allowed"
-    return ((Backend(address, Port(int(key.port))),), "") if key.port.isdigit() else ((), "its port must be a number")
+        return False
+    return True

@@ -20,7 +20,7 @@ from fairlead.compile.route_options import IngressOptions, Key
 from fairlead.compile.route_review import review_draft
 from fairlead.compile.route_settings import Compiled, compile_settings
 from fairlead.compile.route_streams import compile_streams
-from fairlead.compile.route_upstreams import compile_upstream
+from fairlead.compile.route_upstreams import compile_upstream, external_name
 from fairlead.kube.core import ConfigMap, Secret, Service
 from fairlead.kube.discovery import EndpointSlice, EndpointSliceOutline
 from fairlead.kube.networking import Ingress, IngressClass
@@ -30,7 +30,7 @@ from fairlead.model.route_settings import ControllerSettings
 from fairlead.model.route_tls import Certificate, CertificateId
 from fairlead.model.route_upstreams import Endpoints, Upstream, UpstreamKey
 from fairlead.model.routes import Location, Routing, Server, StreamListener, ToUpstream
-from fairlead.net import Protocol
+from fairlead.net import Address, Protocol
 
 CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 _PART = MERGEABLE.name
@@ -51,6 +51,8 @@ class Built(Struct, frozen=True, kw_only=True):
     accepted: frozenset[Key]
     wanted_secrets: frozenset[Key]
     wanted_config_maps: frozenset[Key]
+    wanted_names: frozenset[str]
+    """External names whose addresses are to be told."""
 
 
 class Routes:
@@ -69,6 +71,7 @@ class Routes:
         self._config_maps: dict[Key, Mapping[str, str]] = {}
         self._compiled = compile_settings({}, Origin("ConfigMap", "", ""))
         self._withheld: frozenset[Key] = frozenset()
+        self._resolved: dict[str, tuple[Address, ...]] = {}
         self._masters_of: dict[Key, frozenset[str]] = {}
         self._drafts: dict[Key, Draft] = {}
         self._named: dict[Key, frozenset[tuple[str, Key]]] = {}
@@ -148,6 +151,12 @@ class Routes:
         """A Service is gone."""
         if self._services.pop(key, None) is not None:
             self._dirty_upstreams.add(key)
+
+    def set_resolved(self, name: str, addresses: tuple[Address, ...]) -> None:
+        """An external name has these addresses now."""
+        if self._resolved.get(name, ()) != addresses:
+            self._resolved[name] = addresses
+            self._dirty_upstreams |= {key for key, each in self._services.items() if external_name(each) == name}
 
     def set_slice(self, piece: EndpointSlice | EndpointSliceOutline) -> None:
         """A slice is there, or has changed."""
@@ -293,6 +302,7 @@ class Routes:
             wanted_secrets=frozenset(key for kind, key in wanted if kind == "Secret")
             | frozenset(key for keys in self._host_certificates.values() for key in keys)
             | frozenset(() if default is None else (default,)),
+            wanted_names=self._external_names(upstreams),
             wanted_config_maps=frozenset(key for kind, key in wanted if kind == "ConfigMap")
             | frozenset(key for key in settings_maps if key is not None),
         )
@@ -397,6 +407,10 @@ class Routes:
             found[key] = Upstream(key=key, origin=Origin("Service", key.namespace, key.service))
         return found
 
+    def _external_names(self, upstreams: Mapping[UpstreamKey, Upstream]) -> frozenset[str]:
+        services = (self._services.get((key.namespace, key.service)) for key in upstreams)
+        return frozenset(name for each in services if each is not None and (name := external_name(each)))
+
     def _compile_endpoints(self, upstreams: Mapping[UpstreamKey, Upstream]) -> None:
         whole = {each.key for draft in self._drafts.values() if draft.whole_service for each in draft.upstreams}
         for key in self._endpoints.keys() - upstreams.keys():
@@ -406,7 +420,9 @@ class Routes:
             if key not in self._endpoints or owner in self._dirty_upstreams:
                 service, pieces = self._services.get(owner), self._slices.get(owner, {}).values()
                 named = key if key.port or service is None else _first_port(key, service)
-                backends, problem = compile_upstream(named, service, pieces, whole_service=key in whole)
+                backends, problem = compile_upstream(
+                    named, service, pieces, whole_service=key in whole, resolved=self._resolved
+                )
                 self._endpoints[key] = (Endpoints(key, backends), problem)
         self._dirty_upstreams.clear()
 

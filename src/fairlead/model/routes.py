@@ -110,7 +110,6 @@ class Server(Struct, frozen=True, kw_only=True):
     www: str | None = None
     tls: ServerTls | None = None
     client_certificates: ClientCertificates | None = None
-    passthrough: UpstreamKey | None = None
     hsts: bool = True
     snippet: str = ""
 

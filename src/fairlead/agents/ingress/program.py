@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from fairlead.agents.events import EventWriter, Notice, notice_of
 from fairlead.agents.ingress.metrics import metrics_page
+from fairlead.agents.ingress.names import ExternalNames
 from fairlead.agents.ingress.objects import IngressObjects
 from fairlead.agents.ingress.placeholder import make_placeholder, with_default
 from fairlead.agents.ingress.serving import Serving, lua_folder
@@ -92,6 +93,7 @@ class IngressAgent:
         who = config.pod or f"pid-{os.getpid()}"
         self._routes = Routes(config.options)
         self._objects = IngressObjects(client, self._routes, config.config_map, self._changed, self._news.set)
+        self._names = ExternalNames(self._routes.set_resolved, self._news.set)
         self._events = EventWriter(client, who, time.time, self._objects.uid_of, component=COMPONENT)
         self._leadership = Leadership(client, LeaseName(config.namespace, config.election), who, time.monotonic)
         self._status = StatusWriter(client, self._leadership, self._objects.ingresses)
@@ -107,6 +109,7 @@ class IngressAgent:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._objects.run())
             tasks.create_task(self._serving.run())
+            tasks.create_task(self._names.run())
             tasks.create_task(self._build())
             tasks.create_task(self._events.run())
             tasks.create_task(self._leadership.run())
@@ -146,6 +149,7 @@ class IngressAgent:
             built = with_default(self._routes.build(), self._placeholder)
             self._objects.secrets.want(built.wanted_secrets)
             self._objects.config_maps.want(built.wanted_config_maps | {config.config_map})
+            self._names.want(built.wanted_names)
             if not self._objects.synced and self._built is None:
                 continue
             self._built = built

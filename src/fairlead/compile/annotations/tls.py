@@ -68,7 +68,6 @@ PROXY_NAME = Annotation("proxy-ssl-name", parse_base, Wrong.DEFAULT, "the name i
 PROXY_SERVER_NAME = Annotation("proxy-ssl-server-name", parse_on, Wrong.DEFAULT, "whether the name is sent (SNI)")
 PROXY_PROTOCOLS = Annotation("proxy-ssl-protocols", _protocols, Wrong.DEFAULT, "its versions of TLS")
 PROXY_CIPHERS = Annotation("proxy-ssl-ciphers", _ciphers, Wrong.DEFAULT, "its ciphers")
-PASSTHROUGH = Annotation("ssl-passthrough", parse_bool, Wrong.DEFAULT, "TLS goes to the upstream as it is")
 
 TLS = (
     SSL_REDIRECT, FORCE, SLASH, CIPHERS, PREFER, CLIENT_SECRET, CLIENT_VERIFY, CLIENT_DEPTH, CLIENT_ERROR, CLIENT_PASS,
