@@ -8,6 +8,7 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from fairlead.kube.apps import ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet
+from fairlead.kube.autoscaling import HorizontalPodAutoscaler
 from fairlead.kube.batch import CronJob, Job
 from fairlead.kube.coordination import Lease
 from fairlead.kube.core import (
@@ -91,6 +92,7 @@ RESOURCES: dict[type[KubeObject], Resource] = {
     StatefulSet: Resource("apps", "v1", "StatefulSet", "statefulsets", True),
     ControllerRevision: Resource("apps", "v1", "ControllerRevision", "controllerrevisions", True),
     Job: Resource("batch", "v1", "Job", "jobs", True),
+    HorizontalPodAutoscaler: Resource("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", True),
     CronJob: Resource("batch", "v1", "CronJob", "cronjobs", True),
     ClusterNetworkPolicy: Resource(
         "policy.networking.k8s.io", "v1alpha2", "ClusterNetworkPolicy", "clusternetworkpolicies", False

@@ -3,6 +3,7 @@
 from fairlead.cluster.apiserver.custom.kinds import DEFINITION
 from fairlead.cluster.apiserver.kinds import prepare, selectable
 from fairlead.cluster.apiserver.kinds.access import ACCESS
+from fairlead.cluster.apiserver.kinds.autoscaling import AUTOSCALER
 from fairlead.cluster.apiserver.kinds.cluster_policies import CLUSTER_NETWORK_POLICY
 from fairlead.cluster.apiserver.kinds.columns import basics as basics_columns
 from fairlead.cluster.apiserver.kinds.columns import networking as networking_columns
@@ -348,6 +349,7 @@ KINDS: tuple[KindSpec, ...] = (
     REPLICA_SET,
     DAEMON_SET,
     *WORK,
+    AUTOSCALER,
     *STORAGE,
     CLUSTER_NETWORK_POLICY,
     ENDPOINT_SLICE,
