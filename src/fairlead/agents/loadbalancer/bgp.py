@@ -4,6 +4,7 @@ A peer that is wrongly configured is left out and told of, as its last good conf
 """
 
 import asyncio
+import time
 from base64 import b64decode
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,16 +18,17 @@ from fairlead.compile.announcements import compile_route_announcements
 from fairlead.compile.loadbalancers import selects
 from fairlead.drivers.bgpd import Bgpd
 from fairlead.drivers.kubeapi import ApiError, KubeClient
+from fairlead.drivers.sessions import established
 from fairlead.kube.core import Secret
 from fairlead.kube.documents import text_at
 from fairlead.kube.metallb import BGPPeer
 from fairlead.kube.resources import resource_of
-from fairlead.model import Finding
+from fairlead.model import Finding, Origin
 from fairlead.model.announcements import Peer
 from fairlead.model.loadbalancers import Pool
-from fairlead.net import parse_address
+from fairlead.net import Address, parse_address
 
-_LOOK_SECONDS, _SETTLE_SECONDS = 2.0, 0.1
+_LOOK_SECONDS, _SETTLE_SECONDS, _PATIENCE_SECONDS = 2.0, 0.1, 8.0
 
 
 class Routers:
@@ -42,6 +44,8 @@ class Routers:
         self._good: dict[str, Peer] = {}
         self._told: set[Finding] = set()
         self._running = ""
+        self._without: dict[str, float] = {}
+        self._missed: set[str] = set()
         self.pools: tuple[Pool, ...] = ()
 
     def touch(self) -> None:
@@ -56,13 +60,37 @@ class Routers:
                     await asyncio.wait_for(self._touched.wait(), _LOOK_SECONDS)
                     await asyncio.sleep(_SETTLE_SECONDS)
                 self._touched.clear()
-                text = self._render(await self._peers())
+                peers = await self._peers()
+                self._watch(peers)
+                text = self._render(peers)
                 if text != self._running or (text and self._bgpd.pid is None):
                     await self._bgpd.configure(text)
                     self._running = text
                     log(event="bgp", peers=text.count("neighbor "), routes=text.count("  route "))
         finally:
             await self._bgpd.close()
+
+    def _watch(self, peers: list[Peer]) -> None:
+        """Tell of peers that there is no session with for a while, and when there is one again."""
+        now, sessions = time.monotonic(), established() if peers else frozenset[Address]()
+        for peer in peers:
+            name = peer.name
+            if peer.address in sessions:
+                self._without.pop(name, None)
+                if name in self._missed:
+                    self._missed.discard(name)
+                    self._say(name, "BGPPeerUp", f"{peer.address} has a session with {self._node}", warning=False)
+            elif now - self._without.setdefault(name, now) > _PATIENCE_SECONDS and name not in self._missed:
+                self._missed.add(name)
+                message = (
+                    f"no session of {self._node} with {peer.address}, port {peer.port}: compare password, addresses "
+                    f"and AS numbers ({peer.local_as} here, {peer.peer_as} there) with the router's, and look at its log"
+                )
+                self._say(name, "BGPPeerDown", message, warning=True)
+
+    def _say(self, peer: str, reason: str, message: str, *, warning: bool) -> None:
+        log(event=reason, peer=peer, message=message)
+        self._tell(Notice(Origin("BGPPeer", self._world.namespace, peer), reason, message, warning))
 
     def _render(self, peers: list[Peer]) -> str:
         if not peers:

@@ -36,7 +36,7 @@ from fairlead.net import Family, parse_address
 
 HEARTBEAT_PORT = 7946
 """That of MetalLB's speakers."""
-_SCAN_SECONDS = 5.0
+_SCAN_SECONDS, _SETTLED_SECONDS = 5.0, 1.0
 
 
 class SpeakerConfig(Struct, frozen=True, kw_only=True):
@@ -89,6 +89,7 @@ class Speaker:
         self._assigned: dict[ServiceKey, tuple[str, ...]] = {}
         self._to_write: asyncio.Queue[tuple[ServiceKey, tuple[str, ...] | None]] = asyncio.Queue()
         self._members: Membership | None = None
+        self._write_again = float("inf")
 
     async def run(self) -> None:
         """Follow, and announce, for ever."""
@@ -134,6 +135,10 @@ class Speaker:
             beat = members.heartbeat(time.monotonic())
             self._send(Heartbeat(beat.node, beat.active, self._links.hardware))
             self._links.tick()
+            if time.monotonic() >= self._write_again:  # others may have written after us while it was not settled
+                self._write_again = float("inf")
+                for item in self._assigned.items():
+                    self._to_write.put_nowait(item)
             due = max(due + self._config.heartbeats.interval, loop.time())
             await asyncio.sleep(due - loop.time())
 
@@ -172,6 +177,7 @@ class Speaker:
             log(event="members", alive=",".join(sorted(alive)), announcing=len(mine))
             self._alive = alive
             self._links.announce_again()
+            self._write_again = time.monotonic() + _SETTLED_SECONDS
         self._tell_assigned(mine)
 
     def _compile(self) -> None:
