@@ -69,14 +69,19 @@ def agent(
         bool, typer.Option("--cleanup", help="Remove what an agent left in this machine's nftables, and end.")
     ] = False,
 ) -> None:
-    """Run agents in the foreground: `node` programs Services and network policies into this machine's nftables."""
+    """Run agents in the foreground: `node` programs Services and network policies into this machine's nftables.
+
+    `ingress` serves Ingresses by an NGINX, `loadbalancer` gives addresses and brings traffic in; `fairlead agent ingress
+    --help` and `fairlead agent loadbalancer --help` list their options. Each is a process of its own.
+    """
     import asyncio
     import socket
 
     names = which.split(",")
     for name in names:
         if name not in AGENTS:
-            raise typer.BadParameter(f"{name!r} is no agent; the agents are: {', '.join(AGENTS)}")
+            others = "ingress and loadbalancer are commands of their own: fairlead agent ingress"
+            raise typer.BadParameter(f"{name!r} is no agent that runs beside others; {', '.join(AGENTS)} is; {others}")
     if cleanup:
         from fairlead.agents.node.cleanup import remove_tables
 
