@@ -83,8 +83,8 @@ class Routers:
             elif now - self._without.setdefault(name, now) > _PATIENCE_SECONDS and name not in self._missed:
                 self._missed.add(name)
                 message = (
-                    f"no session of {self._node} with {peer.address}, port {peer.port}: compare password, addresses "
-                    f"and AS numbers ({peer.local_as} here, {peer.peer_as} there) with the router's, and look at its log"
+                    f"no session of {self._node} with {peer.address}, port {peer.port}: compare password, address "
+                    f"and AS numbers ({peer.local_as} here, {peer.peer_as} there) with the router's, and see its log"
                 )
                 self._say(name, "BGPPeerDown", message, warning=True)
 
