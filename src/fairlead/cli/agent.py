@@ -71,8 +71,8 @@ def agent(
 ) -> None:
     """Run agents in the foreground: `node` programs Services and network policies into this machine's nftables.
 
-    `ingress` serves Ingresses by an NGINX, `loadbalancer` gives addresses and brings traffic in; `fairlead agent ingress
-    --help` and `fairlead agent loadbalancer --help` list their options. Each is a process of its own.
+    `ingress` serves Ingresses by an NGINX, `loadbalancer` gives addresses and brings traffic in. Each is a process of
+    its own: `fairlead agent ingress --help` and `fairlead agent loadbalancer --help` list their options.
     """
     import asyncio
     import socket
