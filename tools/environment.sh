@@ -47,9 +47,9 @@ wish_for_packages() {
   missing=$(lacking "$@")
   [ -z "$missing" ] && return 0
   if can_install; then
-    install_packages "$missing" || say '  going on without; Ingresses will not be served'
+    install_packages "$missing" || say '  going on without'
   else
-    say "fairlead: Ingresses need system packages that are missing; as root: apt-get install$missing"
+    say "fairlead: some parts need system packages that are missing; as root: apt-get install$missing"
   fi
 }
 
@@ -63,9 +63,11 @@ install_packages() {
     say "  install them with your package manager and try again"
     return 1
   fi
-  case "$1 " in
-    *' nginx '*) command -v systemctl >/dev/null 2>&1 && systemctl disable -q nginx >/dev/null 2>&1 ;;
-  esac
+  for service in nginx frr; do
+    case "$1 " in
+      *" $service "*) command -v systemctl >/dev/null 2>&1 && systemctl disable -q "$service" >/dev/null 2>&1 ;;
+    esac
+  done
   return 0
 }
 
