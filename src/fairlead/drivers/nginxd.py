@@ -27,12 +27,12 @@ _LEVEL = re.compile(r"^nginx: (\[\w+\] )?", re.MULTILINE)
 class NginxFolder(Struct, frozen=True):
     """Where one NGINX keeps everything: configuration, pid file and control socket are in `path`.
 
-    Files whose names begin with `read_by_workers` are for NGINX's workers too, which are another user.
+    Files whose names begin with one of `read_by_workers` are for NGINX's workers too, which are another user.
     """
 
     path: Path
     program: str = "nginx"
-    read_by_workers: str = ""
+    read_by_workers: tuple[str, ...] = ()
 
     @property
     def config(self) -> Path:
@@ -89,7 +89,7 @@ class Nginx:
             draft = path.with_name(f".{path.name}.new")
             draft.touch(mode=0o600)
             draft.write_bytes(data)
-            if self._folder.read_by_workers and name.startswith(self._folder.read_by_workers):
+            if name.startswith(self._folder.read_by_workers):
                 draft.chmod(0o644)
             draft.replace(path)
 

@@ -9,7 +9,7 @@ from fairlead.model.route_tls import CertificateId
 from fairlead.model.route_upstreams import UpstreamKey
 from fairlead.model.routes import Location, Server
 
-READ_BY_WORKERS = "files/users-"
+READ_BY_WORKERS = ("files/users-", "lua/")
 """How the names of those files begin that NGINX's workers open while they serve, and not its master at its start."""
 
 

@@ -106,6 +106,8 @@ class IngressAgent:
 
     async def run(self) -> None:
         """Follow and serve for ever."""
+        # Copied, since NGINX's workers are another user, who may not see where this program is installed.
+        self.nginx.write({f"lua/{each.name}": each.read_text() for each in lua_folder().glob("*.lua")})
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._objects.run())
             tasks.create_task(self._serving.run())
@@ -197,4 +199,4 @@ def _layout(config: IngressAgentConfig) -> Layout:
         resolvers = tuple(
             words[1] for line in lines if (words := line.split())[:1] == ["nameserver"] and len(words) > 1
         )
-    return Layout(directory=str(config.folder), lua=str(lua_folder()), user=config.user, resolvers=resolvers)
+    return Layout(directory=str(config.folder), lua=str(config.folder / "lua"), user=config.user, resolvers=resolvers)
