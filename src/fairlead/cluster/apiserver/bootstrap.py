@@ -6,7 +6,11 @@ are there; the roles of RBAC; the default class of volumes; the definitions of M
 root certificates are the controllers'.
 """
 
-from fairlead.cluster.apiserver.access.bootstrap import first_cluster_role_bindings, first_cluster_roles
+from fairlead.cluster.apiserver.access.bootstrap import (
+    first_cluster_role_bindings,
+    first_cluster_roles,
+    first_role_bindings,
+)
 from fairlead.cluster.apiserver.access.roles import GROUP
 from fairlead.cluster.apiserver.custom.serving import DEFINITIONS
 from fairlead.cluster.apiserver.engine import ApiServer
@@ -68,6 +72,10 @@ async def create_first_objects(
         for document in documents:
             name = text_at(document, "metadata", "name")
             _ensure(server, Target(group=GROUP, version="v1", plural=kind, name=name), document)
+    for namespace, document in first_role_bindings():
+        name = text_at(document, "metadata", "name")
+        place = Target(group=GROUP, version="v1", plural="rolebindings", namespace=namespace, name=name)
+        _ensure(server, place, document)
     _ensure(server, Target(group="storage.k8s.io", version="v1", plural="storageclasses", name="standard"), _STANDARD)
     for document in first_definitions():
         name = text_at(document, "metadata", "name")

@@ -15,6 +15,8 @@ AGENT, KUBELET = "system:kube-proxy", "system:node:kubelet"
 """The users of our own node agents (and cluster DNS), and of our kubelet. The controllers act as kubernetes-admin."""
 LOAD_BALANCER = "system:load-balancer"
 """The user of our load-balancer agents."""
+PASSWORDS = "system:load-balancer-passwords"
+"""The role that reads Secrets, in the namespace of BGPPeers alone."""
 
 _READ = "get,list,watch"
 _WRITE = "create,delete,deletecollection,patch,update"
@@ -90,7 +92,6 @@ _AGENT: tuple[Rule, ...] = (
 )
 _LOAD_BALANCER: tuple[Rule, ...] = (
     (_READ, "", "namespaces,nodes,services"),
-    ("get", "", "secrets"),
     (_READ, "discovery.k8s.io", "endpointslices"),
     ("patch,update", "", "services/status"),
     (_READ, "metallb.io", "*"),
@@ -132,6 +133,7 @@ _CLUSTER_ROLES: dict[str, tuple[Rule, ...]] = {
     "system:node-proxier": _AGENT,
     "system:node": _KUBELET,
     "system:load-balancer": _LOAD_BALANCER,
+    PASSWORDS: (("get", "", "secrets"),),
 }
 _AGGREGATED = {"view": "edit", "edit": "admin", "admin": ""}
 """The roles made of those labelled for them, and the role each of them goes into itself."""
@@ -171,6 +173,18 @@ def first_cluster_role_bindings() -> Iterator[Document]:
             "roleRef": {"apiGroup": GROUP, "kind": "ClusterRole", "name": name},
             "subjects": [{"apiGroup": GROUP, "kind": kind, "name": each} for each in subjects.split(",")],
         }
+
+
+def first_role_bindings() -> Iterator[tuple[str, Document]]:
+    """Yield who has a role in one namespace: the load-balancer agents, for the passwords of routers."""
+    yield (
+        "metallb-system",
+        {
+            "metadata": _metadata(PASSWORDS, {"kubernetes.io/bootstrapping": "rbac-defaults"}),
+            "roleRef": {"apiGroup": GROUP, "kind": "ClusterRole", "name": PASSWORDS},
+            "subjects": [{"apiGroup": GROUP, "kind": "User", "name": LOAD_BALANCER}],
+        },
+    )
 
 
 def _metadata(name: str, labels: Document) -> Document:
