@@ -169,7 +169,9 @@ class RunningNginx:
             path=str(folder / "access.log"), format=base.access_log.format, escape=base.access_log.escape
         )
         self.settings = ControllerSettings(**fields)
-        self.layout = Layout(directory=str(folder), lua=LUA, user="www-data" if os.getuid() == 0 else None)
+        user = "www-data" if os.getuid() == 0 else None
+        self.layout = Layout(directory=str(folder), lua=str(folder / "lua"), user=user)
+        shutil.copytree(LUA, folder / "lua", dirs_exist_ok=True)  # workers may not see where the source lies
         self.process: subprocess.Popen[bytes] | None = None
         self.config = ""
 
