@@ -56,9 +56,12 @@ class Call(Struct, frozen=True, kw_only=True):
         if not text:
             return None
         try:
-            return int(text)
+            number = int(text)
         except ValueError as error:
             raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from error
+        if not -(2**63) <= number < 2**63:
+            raise bad_request(f'strconv.ParseInt: parsing "{text}": value out of range')
+        return number
 
     @property
     def dry_run(self) -> bool:

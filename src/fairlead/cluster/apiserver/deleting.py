@@ -32,6 +32,7 @@ ORPHAN = "orphan"
 IMMORTAL = ("default", "kube-system", "kube-public")
 """The namespaces that may not be deleted (the NamespaceLifecycle admission)."""
 
+_TOLD_WHOLE = ("Pod", "Service", "ServiceAccount", "PersistentVolume", "PersistentVolumeClaim", "StorageClass")
 _POLICIES = ("Background", "Foreground", "Orphan")
 
 
@@ -127,6 +128,14 @@ def delete_stored(kind: KindSpec, stored: Stored, options: DeleteOptions, writer
     if options.dry_run:
         return Deleted(unstored(stored.key, document), gone=False)
     return Deleted(writer.store.put(resource_key(kind), stored.key, document), gone=False)
+
+
+def answers_whole(kind: KindSpec) -> bool:
+    """Say whether the last state of an object that is gone answers its DELETE, instead of a Status.
+
+    It does where upstream's stores have ReturnDeletedObject; generated clients decode the answer as such an object.
+    """
+    return kind.resource.kind in _TOLD_WHOLE
 
 
 def gone_status(kind: KindSpec, stored: Stored) -> bytes:

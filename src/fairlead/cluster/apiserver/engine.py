@@ -298,7 +298,7 @@ class ApiServer:
             raise method_not_allowed(call.kind.resource, call.method)
         outcome = deleting.delete(call, self.writer, self._clock)
         await self.settle()
-        if outcome.gone:
+        if outcome.gone and not deleting.answers_whole(call.kind):
             return _json(200, deleting.gone_status(call.kind, outcome.stored))
         return _json(200, reading.show(call, outcome.stored, self._clock))
 

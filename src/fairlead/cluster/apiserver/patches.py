@@ -75,6 +75,10 @@ def _apply_operations(current: Document, patch: Json) -> Document:
         patched: Json = jsonpatch.JsonPatch(copy.deepcopy(operations)).apply(current)
     except jsonpatch.InvalidJsonPatch as error:
         raise bad_request(f"the JSON patch is not valid: {error}") from error
+    except jsonpatch.JsonPatchTestFailed as error:
+        raise unprocessable(
+            "the server rejected our request due to an error in our request: a test of the JSON patch failed"
+        ) from error
     except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException) as error:
         raise unprocessable(f"the server rejected our request due to an error in our request: {error}") from error
     if not isinstance(patched, dict):

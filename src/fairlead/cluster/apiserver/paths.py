@@ -9,6 +9,8 @@ from urllib.parse import unquote
 from msgspec import Struct
 
 _OF_NAMESPACE = ("status", "finalize")
+_TRICKS = frozenset("/\0")
+"""What no part of a path holds: escaped, it would name what the path does not show."""
 
 
 class Target(Struct, frozen=True, kw_only=True):
@@ -26,7 +28,10 @@ class Target(Struct, frozen=True, kw_only=True):
 
 
 def parse_path(path: str) -> Target | None:
-    """Take apart /api/v1/... and /apis/GROUP/VERSION/...; None for anything shorter or other."""
+    """Take apart /api/v1/... and /apis/GROUP/VERSION/...; None for anything shorter or other.
+
+    An empty namespace names nothing: a client whose variable is empty would delete in all of them.
+    """
     parts = path.split("/")
     if len(parts) >= 4 and parts[1] == "api":
         group, version, tail = "", parts[2], parts[3:]
@@ -36,16 +41,18 @@ def parse_path(path: str) -> Target | None:
         return None
     namespace = ""
     if len(tail) >= 3 and tail[0] == "namespaces" and tail[2] and tail[2] not in _OF_NAMESPACE:
-        namespace, tail = tail[1], tail[2:]
-    if not tail[0]:
+        namespace, tail = unquote(tail[1]), tail[2:]
+        if not namespace:
+            return None
+    plural, name, subresource = (unquote(part) for part in (*tail[:3], "", "")[:3])
+    if not plural or any(_TRICKS.intersection(part) for part in (plural, namespace, name, subresource)):
         return None
-    name, subresource = (*tail[1:3], "", "")[:2]
     return Target(
         group=group,
         version=version,
-        plural=unquote(tail[0]),
-        namespace=unquote(namespace),
-        name=unquote(name),
-        subresource=unquote(subresource),
+        plural=plural,
+        namespace=namespace,
+        name=name,
+        subresource=subresource,
         rest="".join(f"/{part}" for part in tail[3:]),
     )

@@ -42,7 +42,7 @@ class StatusError(Exception):
             "message": self.message,
             "reason": self.reason,
         }
-        if self.details:
+        if self.details is not None:
             status["details"] = self.details
         status["code"] = self.code
         return status
@@ -77,8 +77,8 @@ def not_found(resource: Resource, name: str) -> StatusError:
 
 
 def no_such_path() -> StatusError:
-    """Say that no resource is served under the path."""
-    return StatusError(404, "NotFound", "the server could not find the requested resource")
+    """Say that no resource is served under the path, with details, empty ones: `kubectl debug` looks into them."""
+    return StatusError(404, "NotFound", "the server could not find the requested resource", {})
 
 
 def already_exists(resource: Resource, name: str) -> StatusError:
