@@ -25,6 +25,11 @@ def f5(**annotations: str) -> dict[str, str]:
         ({"ssl_services": "web,other"}, "protocol", BackendProtocol.HTTPS),
         ({"grpc_services": "web"}, "protocol", BackendProtocol.GRPC),
         ({"proxy_buffering": "true"}, "buffering", True),
+        ({"proxy_hide_headers": "X-A,X-B"}, "hide_headers", ("X-A", "X-B")),
+        ({"proxy_pass_headers": "Server"}, "pass_headers", ("Server",)),
+        ({"proxy_next_upstream": "error http_502"}, "next_upstream", ("error", "http_502")),
+        ({"proxy_next_upstream_timeout": "5s"}, "next_upstream_timeout", 5),
+        ({"proxy_next_upstream_tries": "2"}, "next_upstream_tries", 2),
         ({"proxy_set_headers": "X-A: 1"}, "request_headers", (("X-A", ("1",)),)),
     ],
 )

@@ -7,10 +7,12 @@ import re
 
 from msgspec.structs import replace
 
+from fairlead.compile.annotations import proxying
 from fairlead.compile.annotations.access import parse_reference
 from fairlead.compile.annotations.reading import Annotation, Reading, Unsupported, Wrong
 from fairlead.compile.annotations.values import (
     parse_bool,
+    parse_header_list,
     parse_header_name,
     parse_header_value,
     parse_number,
@@ -111,6 +113,15 @@ MAX_FAILS = Annotation("max-fails", lambda text: parse_number(text, 0, 1000), Wr
 FAIL_TIMEOUT = Annotation("fail-timeout", parse_time, Wrong.DEFAULT, "for how long")
 BUFFERING = Annotation("proxy-buffering", parse_bool, Wrong.DEFAULT, "whether answers are buffered")
 BUFFER_SIZE = Annotation("proxy-buffer-size", parse_size, Wrong.DEFAULT, "the buffer for the head of an answer")
+HIDE = Annotation("proxy-hide-headers", parse_header_list, Wrong.DEFAULT, "headers of answers that clients do not get")
+PASS = Annotation(
+    "proxy-pass-headers", parse_header_list, Wrong.DEFAULT, "headers of answers that clients get after all"
+)
+NEXT = Annotation("proxy-next-upstream", proxying.NEXT.parse, Wrong.DEFAULT, proxying.NEXT.summary)
+NEXT_TIMEOUT = Annotation(
+    "proxy-next-upstream-timeout", parse_time, Wrong.DEFAULT, "time for all tries; 0 is unlimited"
+)
+TRIES = Annotation("proxy-next-upstream-tries", proxying.TRIES.parse, Wrong.DEFAULT, proxying.TRIES.summary)
 APP_ROOT = Annotation("app-root", parse_path, Wrong.DEFAULT, "where / is redirected to, 302")
 
 F5 = {
@@ -119,7 +130,7 @@ F5 = {
         MERGEABLE, METHOD, CONNECT, READ, SEND, BODY, BODY_BUFFER, TO_HTTPS, SSL_REDIRECT, REWRITES,
         REWRITE_TARGET, PATH_REGEX,
         WEBSOCKET, SECURE, GRPC, AUTH_SECRET, AUTH_REALM, SERVER_SNIPPETS, LOCATION_SNIPPETS, SET_HEADERS, KEEPALIVE,
-        MAX_FAILS, FAIL_TIMEOUT, BUFFERING, BUFFER_SIZE, APP_ROOT,
+        MAX_FAILS, FAIL_TIMEOUT, BUFFERING, BUFFER_SIZE, APP_ROOT, HIDE, PASS, NEXT, NEXT_TIMEOUT, TRIES,
     )
 }  # fmt: skip
 _INSTEAD = "it does nothing here; see `fairlead ingress report`"
@@ -128,9 +139,9 @@ F5_UNSUPPORTED = {
     for name in (
         "policies", "sticky-cookie-services", "use-cluster-ip", "server-tokens", "listen-ports", "listen-ports-ssl",
         "upstream-zone-size", "hsts", "hsts-max-age", "hsts-include-subdomains", "hsts-behind-proxy",
-        "http-redirect-code", "add-header", "add-header-inherit", "proxy-hide-headers", "proxy-pass-headers",
-        "proxy-buffers", "proxy-busy-buffers-size", "proxy-max-temp-file-size", "proxy-next-upstream",
-        "proxy-next-upstream-timeout", "proxy-next-upstream-tries", "proxy-redirect-from", "proxy-redirect-to",
+        "http-redirect-code", "add-header", "add-header-inherit",
+        "proxy-buffers", "proxy-busy-buffers-size", "proxy-max-temp-file-size",
+        "proxy-redirect-from", "proxy-redirect-to",
         "custom-http-errors", "max-conns", "limit-req-rate", "limit-req-key", "limit-req-zone-size",
         "limit-req-burst", "limit-req-delay", "limit-req-no-delay", "limit-req-reject-code", "limit-req-log-level",
         "limit-req-dry-run", "limit-req-scale", "ssl-ciphers", "ssl-prefer-server-ciphers",
@@ -155,6 +166,11 @@ def over_pattern(reading: Reading, pattern: Location) -> Location:
         client_body_buffer_size=reading.value(BODY_BUFFER, proxy.client_body_buffer_size),
         buffering=reading.value(BUFFERING, proxy.buffering),
         buffer_size=max(1024, reading.value(BUFFER_SIZE, proxy.buffer_size)),
+        hide_headers=(*proxy.hide_headers, *reading.value(HIDE, ())),
+        pass_headers=(*proxy.pass_headers, *reading.value(PASS, ())),
+        next_upstream=reading.value(NEXT, proxy.next_upstream),
+        next_upstream_timeout=reading.value(NEXT_TIMEOUT, proxy.next_upstream_timeout),
+        next_upstream_tries=reading.value(TRIES, proxy.next_upstream_tries),
         request_headers=(*proxy.request_headers, *reading.value(SET_HEADERS, ())),
     )
     return replace(
