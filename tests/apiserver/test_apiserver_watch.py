@@ -108,9 +108,10 @@ async def test_a_revision_that_is_gone_is_410_and_one_to_come_504(api: Api, monk
     monkeypatch.setattr(store, "RING_LENGTH", 2)
     for index in range(4):
         await api("POST", CM, cm(f"x{index}"))
-    old = await api("GET", f"{CM}?watch=true&resourceVersion=1")
-    assert (old.status, old.json["reason"]) == (410, "Expired")
-    assert old.json["message"].startswith("too old resource version: 1 (")
+    old = await api.watch(f"{CM}?resourceVersion=1")
+    (told,) = await lines(old, 2)
+    assert (told["type"], told["object"]["code"], told["object"]["reason"]) == ("ERROR", 410, "Expired")
+    assert told["object"]["message"].startswith("too old resource version: 1 (")
     ahead = await api("GET", f"{CM}?watch=true&resourceVersion=99999")
     assert (ahead.status, ahead.json["details"]["causes"][0]["reason"]) == (504, "ResourceVersionTooLarge")
 

@@ -13,7 +13,8 @@ from itertools import islice
 import msgspec
 from msgspec import Struct
 
-from fairlead.cluster.apiserver.store import Event, EventType, ResourceKey, Store, Stored
+from fairlead.cluster.apiserver.statuses import expired
+from fairlead.cluster.apiserver.store import Event, EventType, ExpiredError, ResourceKey, Store, Stored
 from fairlead.kube.documents import Document
 
 QUEUE_LENGTH = 16_384
@@ -86,7 +87,10 @@ class WatchStream:
     content_type = "application/json"
 
     def __init__(self, store: Store, plan: WatchPlan) -> None:
-        """Begin: raise ExpiredError where the revision to begin from is gone."""
+        """Begin; where the revision to begin from is gone, one ERROR event with a Status of 410 is the whole watch.
+
+        An answer of 410 will not do: upstream's cacher tells it in the stream, and clients (kopf) look for it there.
+        """
         self._store = store
         self._plan = plan
         self._queue: deque[bytes] = deque()
@@ -96,10 +100,14 @@ class WatchStream:
         self._deadline = loop.time() + plan.timeout
         self._next_bookmark = loop.time() + BOOKMARK_EVERY
         self._initial: Iterator[bytes] = iter(())
-        if plan.since is None:
-            self._initial = self._initial_lines(store.settled(plan.resource, plan.namespace), store.committed)
-        else:
-            self._initial = self._past_lines(store.since(plan.resource, plan.since))
+        try:
+            if plan.since is None:
+                self._initial = self._initial_lines(store.settled(plan.resource, plan.namespace), store.committed)
+            else:
+                self._initial = self._past_lines(store.since(plan.resource, plan.since))
+        except ExpiredError as error:
+            self._initial = iter((b'{"type":"ERROR","object":%s}\n' % expired(str(error)).body().rstrip(),))
+            self._ended = True
         self._stop = store.subscribe(plan.resource, self._offer)
 
     def _initial_lines(self, found: Iterable[Stored], revision: int) -> Iterator[bytes]:
