@@ -80,8 +80,8 @@ def agent(
     names = which.split(",")
     for name in names:
         if name not in AGENTS:
-            others = "ingress and loadbalancer are commands of their own: fairlead agent ingress"
-            raise typer.BadParameter(f"{name!r} is no agent that runs beside others; {', '.join(AGENTS)} is; {others}")
+            known = f"{', '.join(AGENTS)}, and as commands of their own ingress and loadbalancer"
+            raise typer.BadParameter(f"{name!r} is no agent; the agents are: {known}")
     if cleanup:
         from fairlead.agents.node.cleanup import remove_tables
 
