@@ -45,6 +45,21 @@ def test_methods_of_balancing_are_named_as_in_nginx() -> None:
         assert built.routing.upstreams[0].balance is balance
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "field", "value"),
+    [
+        ("keepalive", "9", "keepalive", 9),
+        ("max_fails", "4", "max_fails", 4),
+        ("fail_timeout", "1m", "fail_timeout", 60),
+        ("max_conns", "7", "max_connections", 7),
+    ],
+)
+def test_bounds_of_an_endpoint_are_in_the_upstream(name: str, text: str, field: str, value: int) -> None:
+    built = routes_with(an_ingress("web", "a.example", "/", annotations=f5(**{name: text}))).build()
+    assert getattr(built.routing.upstreams[0], field) == value
+    assert not built.findings
+
+
 def test_rewrites_replace_the_prefix_for_one_service() -> None:
     rewriting = f5(rewrites="serviceName=web rewrite=/new/;serviceName=x rewrite=/y")
     built = routes_with(an_ingress("web", "a.example", "/old/", annotations=rewriting)).build()

@@ -111,6 +111,12 @@ SET_HEADERS = Annotation("proxy-set-headers", _headers, Wrong.DEFAULT, "headers 
 KEEPALIVE = Annotation("keepalive", lambda text: parse_number(text, 0, 65535), Wrong.DEFAULT, "idle connections kept")
 MAX_FAILS = Annotation("max-fails", lambda text: parse_number(text, 0, 1000), Wrong.DEFAULT, "failures until left out")
 FAIL_TIMEOUT = Annotation("fail-timeout", parse_time, Wrong.DEFAULT, "for how long")
+MAX_CONNECTIONS = Annotation(
+    "max-conns",
+    lambda text: parse_number(text, 0, 1_000_000),
+    Wrong.DEFAULT,
+    "connections to one endpoint; 0 is unlimited",
+)
 BUFFERING = Annotation("proxy-buffering", parse_bool, Wrong.DEFAULT, "whether answers are buffered")
 BUFFER_SIZE = Annotation("proxy-buffer-size", parse_size, Wrong.DEFAULT, "the buffer for the head of an answer")
 HIDE = Annotation("proxy-hide-headers", parse_header_list, Wrong.DEFAULT, "headers of answers that clients do not get")
@@ -131,6 +137,7 @@ F5 = {
         REWRITE_TARGET, PATH_REGEX,
         WEBSOCKET, SECURE, GRPC, AUTH_SECRET, AUTH_REALM, SERVER_SNIPPETS, LOCATION_SNIPPETS, SET_HEADERS, KEEPALIVE,
         MAX_FAILS, FAIL_TIMEOUT, BUFFERING, BUFFER_SIZE, APP_ROOT, HIDE, PASS, NEXT, NEXT_TIMEOUT, TRIES,
+        MAX_CONNECTIONS,
     )
 }  # fmt: skip
 _INSTEAD = "it does nothing here; see `fairlead ingress report`"
@@ -142,14 +149,26 @@ F5_UNSUPPORTED = {
         "http-redirect-code", "add-header", "add-header-inherit",
         "proxy-buffers", "proxy-busy-buffers-size", "proxy-max-temp-file-size",
         "proxy-redirect-from", "proxy-redirect-to",
-        "custom-http-errors", "max-conns", "limit-req-rate", "limit-req-key", "limit-req-zone-size",
+        "custom-http-errors", "limit-req-rate", "limit-req-key", "limit-req-zone-size",
         "limit-req-burst", "limit-req-delay", "limit-req-no-delay", "limit-req-reject-code", "limit-req-log-level",
         "limit-req-dry-run", "limit-req-scale", "ssl-ciphers", "ssl-prefer-server-ciphers",
     )
 }  # fmt: skip
 INHERITED = frozenset(
     each.name
-    for each in (METHOD, CONNECT, READ, SEND, BODY, KEEPALIVE, MAX_FAILS, FAIL_TIMEOUT, BUFFERING, BUFFER_SIZE)
+    for each in (
+        METHOD,
+        CONNECT,
+        READ,
+        SEND,
+        BODY,
+        KEEPALIVE,
+        MAX_FAILS,
+        MAX_CONNECTIONS,
+        FAIL_TIMEOUT,
+        BUFFERING,
+        BUFFER_SIZE,
+    )
 ) | {LOCATION_SNIPPETS.name}
 """What a minion takes over from the master of its host, unless it says so itself (column i of the reference)."""
 
@@ -216,6 +235,7 @@ def over_upstream(reading: Reading, upstream: Upstream) -> Upstream:
         keepalive=reading.value(KEEPALIVE, upstream.keepalive),
         max_fails=reading.value(MAX_FAILS, upstream.max_fails),
         fail_timeout=reading.value(FAIL_TIMEOUT, upstream.fail_timeout),
+        max_connections=reading.value(MAX_CONNECTIONS, upstream.max_connections),
     )
 
 
