@@ -8,8 +8,8 @@ from conftest import Command, Kubectl, kubectls
 
 pytestmark = [pytest.mark.kernel, pytest.mark.cluster, pytest.mark.kubectl]
 
-OFTEN = ("kubectl.1.29", "kubectl.1.33")
-"""What is toured by default: the oldest and the newest; all of them under FAIRLEAD_LONG=1."""
+OFTEN = ("kubectl.1.33",)
+"""What is toured by default: the newest; all of them under FAIRLEAD_LONG=1."""
 
 
 def toured() -> list[Path]:
