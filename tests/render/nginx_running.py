@@ -4,6 +4,7 @@ Everything is on loopback, in a temporary folder, and ends with `stop`.
 """
 
 import contextlib
+import ctypes
 import http.client
 import json
 import os
@@ -194,7 +195,9 @@ class RunningNginx:
     def start(self) -> None:
         """Start and wait until it answers at its control socket."""
         log = (self.folder / "error.log").open("wb")
-        self.process = subprocess.Popen([*self._command(), "-g", "daemon off;"], stderr=log, stdout=log)
+        self.process = subprocess.Popen(
+            [*self._command(), "-g", "daemon off;"], stderr=log, stdout=log, preexec_fn=_end_with_us
+        )
         log.close()
         self.wait(lambda: self.control("/generation")[0] == 200)
 
@@ -313,6 +316,11 @@ class RunningNginx:
 
     def _command(self) -> tuple[str, ...]:
         return ("nginx", "-e", "stderr", "-p", str(self.folder), "-c", str(self.folder / "nginx.conf"))
+
+
+def _end_with_us() -> None:
+    """Have NGINX told to end when the tests do, whatever ends them (prctl(2), PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, int(signal.SIGTERM), 0, 0, 0)
 
 
 def unchecked() -> ssl.SSLContext:

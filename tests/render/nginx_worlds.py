@@ -60,8 +60,8 @@ def serving(
     nginx = RunningNginx(folder, settings)
     nginx.render(given, **more)
     assert nginx.test() == ""
-    nginx.start()
     try:
+        nginx.start()
         yield nginx
     finally:
         nginx.stop()
