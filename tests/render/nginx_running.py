@@ -196,7 +196,10 @@ class RunningNginx:
         """Start and wait until it answers at its control socket."""
         log = (self.folder / "error.log").open("wb")
         self.process = subprocess.Popen(
-            [*self._command(), "-g", "daemon off;"], stderr=log, stdout=log, preexec_fn=_end_with_us
+            [*self._command(), "-g", "daemon off;"],
+            stderr=log,
+            stdout=log,
+            preexec_fn=_end_with_us,  # noqa: PLW1509 - no thread runs when tests start it
         )
         log.close()
         self.wait(lambda: self.control("/generation")[0] == 200)

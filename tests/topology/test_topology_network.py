@@ -159,7 +159,7 @@ def test_routers_check_no_return_path_and_send_no_redirects_whatever_the_host_do
 
 
 def test_places_have_names(topology: Topology):
-    assert topology.places() == ("client", "lb", "node/node-1", "node/node-2")
+    assert topology.places() == ("client", "lb", "fabric", "node/node-1", "node/node-2")
     assert [topology.place(text) for text in topology.places()] == [
         topology.client.netns,
         topology.lb.netns,

@@ -223,7 +223,7 @@ def test_an_unknown_place_is_refused_with_the_known_ones(cluster: tuple[int, Pat
     for place in ("node/node-9", "pod/shop/gone"):
         with pytest.raises(FairleadError, match=place) as refusal:
             open_place(cluster[1], place)
-        assert refusal.value.remedy == "places: client, lb, node/node-1, node/node-2"
+        assert refusal.value.remedy == "places: client, lb, fabric, node/node-1, node/node-2"
 
 
 def test_root_enters_an_ordinary_users_cluster(cluster: tuple[int, Path]):
