@@ -163,6 +163,7 @@ def test_places_have_names(topology: Topology):
     assert [topology.place(text) for text in topology.places()] == [
         topology.client.netns,
         topology.lb.netns,
+        topology.fabric,
         topology.nodes["node-1"].netns,
         topology.nodes["node-2"].netns,
     ]
