@@ -168,7 +168,6 @@ def test_places_have_names(topology: Topology):
         topology.nodes["node-2"].netns,
     ]
     assert topology.place("node/node-9") is None
-    assert topology.place("fabric") is None
 
 
 def test_fifty_pods_leave_no_interface(topology: Topology):
