@@ -4,9 +4,11 @@ import copy
 from typing import Any
 
 import pytest
-from admitting import created, made, problems, updated
+from admitting import created, made, problems, spec_of, updated
 
+from fairlead.cluster.apiserver.kinds.defaults.priorities import prioritize
 from fairlead.cluster.apiserver.kinds.ending import pod_grace_seconds
+from fairlead.cluster.apiserver.kinds.errors import AdmissionError
 from fairlead.kube.documents import Document, items_at, mapping_at, text_at
 
 LABEL = (
@@ -118,6 +120,59 @@ POD: dict[str, tuple[dict[str, Any], str]] = {
         pod(tolerations=[{"operator": "Equal"}]),
         'spec.tolerations[0].operator: Invalid value: "Equal": operator must be Exists when `key` is empty, '
         'which means "match all values and all keys"',
+    ),
+    "a spread constraint has a skew": (
+        pod(topologySpreadConstraints=[{"topologyKey": "k", "whenUnsatisfiable": "DoNotSchedule", "maxSkew": 0}]),
+        "spec.topologySpreadConstraints[0].maxSkew: Invalid value: 0: must be greater than zero",
+    ),
+    "a spread constraint says what to do": (
+        pod(topologySpreadConstraints=[{"topologyKey": "k", "whenUnsatisfiable": "No", "maxSkew": 1}]),
+        'spec.topologySpreadConstraints[0].whenUnsatisfiable: Unsupported value: "No": '
+        'supported values: "DoNotSchedule", "ScheduleAnyway"',
+    ),
+    "the fewest domains are for hard constraints": (
+        pod(
+            topologySpreadConstraints=[
+                {"topologyKey": "k", "whenUnsatisfiable": "ScheduleAnyway", "maxSkew": 1, "minDomains": 2}
+            ]
+        ),
+        "spec.topologySpreadConstraints[0].minDomains: Invalid value: 2: can only use minDomains if "
+        "whenUnsatisfiable=DoNotSchedule, not ScheduleAnyway",
+    ),
+    "an affinity term has a topology": (
+        pod(affinity={"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{}]}}),
+        "spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey: Required value: "
+        "can not be empty",
+    ),
+    "an affinity term compares in ways that are known": (
+        pod(
+            affinity={
+                "podAntiAffinity": {
+                    "requiredDuringSchedulingIgnoredDuringExecution": [
+                        {
+                            "topologyKey": "k",
+                            "labelSelector": {"matchExpressions": [{"key": "a", "operator": "Is", "values": ["b"]}]},
+                        }
+                    ]
+                }
+            }
+        ),
+        "spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].labelSelector."
+        'matchExpressions[0].operator: Invalid value: "Is": not a valid selector operator',
+    ),
+    "a wish weighs something": (
+        pod(affinity={"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"preference": {}}]}}),
+        "spec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].weight: Invalid value: 0: "
+        "must be in the range 1-100",
+    ),
+    "a required node affinity has terms": (
+        pod(affinity={"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {}}}),
+        "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms: Required value: "
+        "must have at least one node selector term",
+    ),
+    "ephemeral containers are for running pods": (
+        pod(ephemeralContainers=[{"name": "d", "image": "i"}]),
+        "spec.ephemeralContainers: Forbidden: cannot be set on create",
     ),
     "an init container is not probed": (
         pod(initContainers=[container(name="d", livenessProbe={"tcpSocket": {"port": 1}})]),
@@ -324,3 +379,71 @@ def test_a_daemon_set_is_replaced_one_node_at_a_time() -> None:
 
 def test_scaling_to_zero_is_not_defaulted_away() -> None:
     assert mapping_at(created(made("Deployment", workload(replicas=0)))[0], "spec")["replicas"] == 0
+
+
+UNSERVED: dict[str, tuple[dict[str, Any], str]] = {
+    "process namespaces": (
+        pod(shareProcessNamespace=True, hostPID=True),
+        "spec.shareProcessNamespace, spec.hostPID: are without effect in this cluster",
+    ),
+    "users": (
+        pod(container(securityContext={"runAsUser": 1})),
+        "spec.containers[0].securityContext: is without effect: every container runs as the user of this cluster, "
+        "in its namespaces",
+    ),
+    "volumes of other machines": (
+        pod(volumes=[{"name": "v", "nfs": {"server": "s", "path": "/"}}]),
+        "spec.volumes[0].nfs: is not served by this cluster; the pod finds an empty folder",
+    ),
+    "other schedulers": (
+        pod(schedulerName="mine"),
+        "spec.schedulerName: mine is not part of this cluster; the pod waits until it binds it",
+    ),
+    "preemption": (
+        pod(priorityClassName="high"),
+        "spec.priorityClassName: pods of higher priority are placed first, but displace no others "
+        "(no preemption in this cluster)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spec", "message"), UNSERVED.values(), ids=UNSERVED.keys())
+def test_what_is_not_carried_out_is_warned_of(spec: dict[str, Any], message: str) -> None:
+    document = made("Pod", spec)
+    pod_kind = spec_of(document)
+    pod_kind.default(document)
+    assert pod_kind.warnings(document) == [message]
+    job = made("CronJob", {"jobTemplate": {"spec": {"template": {"spec": document["spec"]}}}})
+    inner = message.replace("spec.", "spec.jobTemplate.spec.template.spec.")
+    assert spec_of(job).warnings(job) == [inner]
+
+
+def test_a_pod_that_asks_for_nothing_special_is_not_warned_about() -> None:
+    stored, _ = created(made("Pod", pod()))
+    assert spec_of(stored).warnings(stored) == []
+
+
+HIGH = made("PriorityClass", name="high", value=1000, preemptionPolicy="Never")
+ANY = made("PriorityClass", name="any", value=7, globalDefault=True)
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({"priorityClassName": "high"}, ("high", 1000, "Never")),
+        ({}, ("any", 7, "PreemptLowerPriority")),
+        ({"priorityClassName": "high", "priority": 1000}, ("high", 1000, "Never")),
+    ],
+)
+def test_a_pod_has_the_priority_of_its_class(spec: dict[str, Any], expected: tuple[str, int, str]) -> None:
+    document = made("Pod", spec)
+    prioritize(document, [HIGH, ANY])
+    found = document["spec"]
+    assert (found["priorityClassName"], found["priority"], found["preemptionPolicy"]) == expected
+
+
+def test_a_class_that_is_not_there_and_a_priority_of_ones_own_are_refused() -> None:
+    with pytest.raises(AdmissionError, match="no PriorityClass with name low was found"):
+        prioritize(made("Pod", {"priorityClassName": "low"}), [HIGH])
+    with pytest.raises(AdmissionError, match=r"the integer value of priority \(5\) must not be provided in pod spec"):
+        prioritize(made("Pod", {"priority": 5}), [HIGH])

@@ -47,6 +47,8 @@ class PodAffinityTerm(Wire, frozen=True):
     namespaces: tuple[str, ...] = ()
     namespace_selector: LabelSelector | None = None
     topology_key: str = ""
+    match_label_keys: tuple[str, ...] = ()
+    mismatch_label_keys: tuple[str, ...] = ()
 
 
 class WeightedPodAffinityTerm(Wire, frozen=True):
@@ -88,6 +90,10 @@ class TopologySpreadConstraint(Wire, frozen=True):
     topology_key: str = ""
     when_unsatisfiable: str = ""
     label_selector: LabelSelector | None = None
+    min_domains: int | None = None
+    node_affinity_policy: str = "Honor"
+    node_taints_policy: str = "Ignore"
+    match_label_keys: tuple[str, ...] = ()
 
 
 class HostAlias(Wire, frozen=True):
@@ -145,6 +151,7 @@ class PodSpec(Wire, frozen=True):
     set_hostname_as_fqdn: bool | None = None
     affinity: Affinity | None = None
     scheduler_name: str = ""
+    priority: int = 0
     tolerations: tuple[Toleration, ...] = ()
     host_aliases: tuple[HostAlias, ...] = ()
     readiness_gates: tuple[PodReadinessGate, ...] = ()

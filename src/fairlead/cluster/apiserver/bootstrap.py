@@ -2,8 +2,8 @@
 
 In: an engine, and where it is reached from inside the cluster. Out: the first namespaces, and the Service
 `kubernetes` with its Endpoints and EndpointSlice, created where missing and led to the present address where they
-are there; the roles of RBAC; the default class of volumes; the definitions of MetalLB's kinds. Service accounts and
-root certificates are the controllers'.
+are there; the roles of RBAC; the default class of volumes; the classes of priority that every cluster has; the
+definitions of MetalLB's kinds. Service accounts and root certificates are the controllers'.
 """
 
 from fairlead.cluster.apiserver.access.bootstrap import (
@@ -14,6 +14,7 @@ from fairlead.cluster.apiserver.access.bootstrap import (
 from fairlead.cluster.apiserver.access.roles import GROUP
 from fairlead.cluster.apiserver.custom.serving import DEFINITIONS
 from fairlead.cluster.apiserver.engine import ApiServer
+from fairlead.cluster.apiserver.kinds.defaults.priorities import SYSTEM_CLASSES
 from fairlead.cluster.apiserver.kinds.metallb import first_definitions
 from fairlead.cluster.apiserver.paths import Target
 from fairlead.kube.documents import Document, text_at
@@ -77,6 +78,12 @@ async def create_first_objects(
         place = Target(group=GROUP, version="v1", plural="rolebindings", namespace=namespace, name=name)
         _ensure(server, place, document)
     _ensure(server, Target(group="storage.k8s.io", version="v1", plural="storageclasses", name="standard"), _STANDARD)
+    for name, value in SYSTEM_CLASSES.items():
+        _ensure(
+            server,
+            Target(group="scheduling.k8s.io", version="v1", plural="priorityclasses", name=name),
+            {"metadata": {}, "value": value},
+        )
     for document in first_definitions():
         name = text_at(document, "metadata", "name")
         _ensure(server, Target(group=DEFINITIONS[0], version="v1", plural=DEFINITIONS[1], name=name), document)

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from fairlead.cluster.apiserver.allocating import Allocating
 from fairlead.cluster.apiserver.calls import Call, decode_object, resource_key
-from fairlead.cluster.apiserver.kinds.errors import FieldError, invalid, required
+from fairlead.cluster.apiserver.kinds.errors import AdmissionError, FieldError, invalid, required
 from fairlead.cluster.apiserver.kinds.spec import KindSpec
 from fairlead.cluster.apiserver.negotiation import (
     APPLY_PATCH,
@@ -145,9 +145,12 @@ class Writer:
         if kind.has_generation:
             metadata["generation"] = 1
         kind.default(document)
-        kind.admit(document, None, self.listed)
-        kind.prepare_create(document)
         key = key_of(kind, metadata)
+        try:
+            kind.admit(document, None, self.listed)
+        except AdmissionError as error:
+            raise forbid(resource, key[1], str(error)) from error
+        kind.prepare_create(document)
         if self.store.get(resource_key(kind), key) is not None:
             raise already_exists(resource, key[1])
         errors = self.allocating.allocate(kind, document, None)

@@ -34,6 +34,21 @@ def admits_unschedulable(node: Node, tolerations: Iterable[Toleration]) -> bool:
     return not node.spec.unschedulable or tolerates(tolerations, cordon) is not None
 
 
+def dislike(pod: Pod, node: Node) -> int:
+    """How many taints of the node ask the pod to rather stay away (PreferNoSchedule)."""
+    return sum(
+        taint.effect == "PreferNoSchedule" and tolerates(pod.spec.tolerations, taint) is None
+        for taint in node.spec.taints
+    )
+
+
+def preference(pod: Pod, node: Node) -> int:
+    """The weights of the pod's preferred node affinity that the node satisfies, added up."""
+    affinity = pod.spec.affinity.node_affinity if pod.spec.affinity else None
+    terms = affinity.preferred_during_scheduling_ignored_during_execution if affinity else ()
+    return sum(each.weight for each in terms if _matches_term(each.preference, node))
+
+
 def matches_selector(pod: Pod, node: Node) -> bool:
     """Whether the node satisfies the pod's nodeSelector and its required node affinity."""
     if not pod.spec.node_selector.items() <= node.metadata.labels.items():

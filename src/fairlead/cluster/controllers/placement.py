@@ -2,23 +2,32 @@
 out.
 
 A machine that follows pods and nodes one change at a time, so that placing a pod costs one look per node. Filters
-and their messages are kube-scheduler's; its scores are replaced by one rule: the node with the fewest pods of the
-same owner, then the fewest pods, then the first by name. Knows no API, no queue and no time.
+and their messages are kube-scheduler's; its scores are replaced by one rule: the node that most of the pod's wishes
+speak for, then the one with the fewest pods in its spread domains, then the fewest pods of the same owner, then the
+fewest pods, then the first by name. Knows no API, no queue and no time.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
-from fairlead.cluster.controllers.eligibility import admits_unschedulable, matches_selector, untolerated
+from fairlead.cluster.controllers.eligibility import (
+    admits_unschedulable,
+    dislike,
+    matches_selector,
+    preference,
+    untolerated,
+)
 from fairlead.cluster.controllers.informers import controller_uid
 from fairlead.cluster.controllers.pods import is_finished
+from fairlead.cluster.controllers.proximity import Neighbourhood
 from fairlead.kube.containers import Container, Quantity
 from fairlead.kube.core import Node, Pod
 from fairlead.kube.quantities import parse_quantity
 
 DEFAULT_PODS_PER_NODE = 110
+_TAINT = 100  # a taint that asks to rather stay away weighs as much as the strongest wish
 
 HostPort = tuple[str, str, int]
 """Protocol, host address and port; `0.0.0.0` is every address."""
@@ -72,6 +81,11 @@ class Placement:
     def __init__(self) -> None:
         self._rooms: dict[str, _Room] = {}
         self._node_of: dict[str, str] = {}
+        self._neighbourhood = Neighbourhood()
+
+    def follow_namespace(self, name: str, labels: Mapping[str, str] | None) -> None:
+        """A namespace came, changed its labels or (None) went."""
+        self._neighbourhood.follow_namespace(name, labels)
 
     def follow_node(self, name: str, node: Node | None) -> None:
         """A node came, changed or (None) went."""
@@ -92,11 +106,14 @@ class Placement:
         """
         node = "" if pod is None or is_finished(pod) else pod.spec.node_name
         held = self._node_of.get(uid, "")
+        if held == node and pod is not None and node:
+            self._neighbourhood.follow(pod, node)
         if node == held or (held and pod is not None and not is_finished(pod) and not node):
             return False
         if held:
             self._rooms[held].drop(uid)
             del self._node_of[uid]
+            self._neighbourhood.forget(uid)
         if node and pod is not None:
             self.assume(pod, node)
         return bool(held)
@@ -111,6 +128,7 @@ class Placement:
         if uid not in self._node_of:
             self._room(node).add(uid, claim_of(pod))
             self._node_of[uid] = node
+            self._neighbourhood.follow(pod, node)
 
     def _room(self, name: str) -> _Room:
         room = self._rooms.get(name)
@@ -121,19 +139,24 @@ class Placement:
     def place(self, pod: Pod) -> str | Unplaced:
         """The node for a pod, or why there is none."""
         claim = claim_of(pod)
-        best: tuple[int, int, str] | None = None
+        nodes = {name: room.node for name, room in self._rooms.items() if room.node is not None}
+        judge = self._neighbourhood.judge(pod, nodes)
+        best: tuple[int, int, int, int, str] | None = None
         against: Counter[str] = Counter()
-        for name, room in self._rooms.items():
-            if room.node is None:
-                continue
-            reasons = _reasons_against(pod, claim, room, room.node)
+        for name, node in nodes.items():
+            room = self._rooms[name]
+            reasons = _reasons_against(pod, claim, room, node)
+            wished, fullness = 0, 0
+            if judge is not None and not reasons:
+                verdict = judge.judge(node)
+                reasons = (verdict.reason,) if verdict.reason else ()
+                wished, fullness = verdict.rank
             against.update(reasons)
             if not reasons:
-                rank = (room.owners.get(claim.owner, 0) if claim.owner else 0, len(room.claims), name)
+                liking = wished - preference(pod, node) + _TAINT * dislike(pod, node)
+                rank = (liking, fullness, room.owners.get(claim.owner, 0) if claim.owner else 0, len(room.claims), name)
                 best = rank if best is None or rank < best else best
-        if best is not None:
-            return best[2]
-        return Unplaced(_explain(sum(room.node is not None for room in self._rooms.values()), against))
+        return best[-1] if best is not None else Unplaced(_explain(len(nodes), against))
 
 
 def claim_of(pod: Pod) -> Claim:

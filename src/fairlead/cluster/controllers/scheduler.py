@@ -13,11 +13,12 @@ from fairlead.cluster.controllers.loops import Loop
 from fairlead.cluster.controllers.performer import Performer
 from fairlead.cluster.controllers.placement import Placement, Unplaced
 from fairlead.cluster.controllers.pods import is_finished, pod_condition
+from fairlead.cluster.controllers.proximity import asks_for_neighbours
 from fairlead.cluster.controllers.queue import WorkQueue
 from fairlead.cluster.controllers.timestamps import format_time
 from fairlead.cluster.controllers.world import World
 from fairlead.drivers.kubeapi import ApiError
-from fairlead.kube.core import Node, Pod
+from fairlead.kube.core import Namespace, Node, Pod
 from fairlead.kube.documents import Document
 
 NAME = "default-scheduler"
@@ -35,8 +36,14 @@ class Scheduler:
         self._unplaced: dict[Key, None] = {}
         self._patience = clock() + _FIRST_NODES_WITHIN
         self.loop = Loop("scheduler", WorkQueue[Key](), self.reconcile)
+        world.namespaces.listen(self._on_namespace)
         world.nodes.listen(self._on_node)
         world.pods.listen(self._on_pod)
+
+    def _on_namespace(self, old: Namespace | None, new: Namespace | None) -> None:
+        namespace = new or old
+        if namespace is not None:
+            self._placement.follow_namespace(namespace.metadata.name, new.metadata.labels if new else None)
 
     def _on_node(self, old: Node | None, new: Node | None) -> None:
         node = new or old
@@ -55,12 +62,25 @@ class Scheduler:
             self._unplaced.pop(key, None)
         elif is_ours(new) and (old is None or key not in self._unplaced or old.spec != new.spec):
             self.loop.queue.add(key)
-        if freed:
+        if freed or _relabelled(old, new):
             self._retry_unplaced()
+        elif new is not None and new.spec.node_name and (old is None or not old.spec.node_name):
+            self._retry_who_asks_for_neighbours()
 
     def _retry_unplaced(self) -> None:
-        for key in self._unplaced:
+        for key in self._by_priority():
             self.loop.queue.add(key)
+
+    def _by_priority(self) -> list[Key]:
+        """Who waits, the most important first."""
+        waiting = ((key, self._world.pods.get(*key)) for key in self._unplaced)
+        return [key for key, _ in sorted(waiting, key=lambda each: -each[1].spec.priority if each[1] else 0)]
+
+    def _retry_who_asks_for_neighbours(self) -> None:
+        for key in self._by_priority():
+            pod = self._world.pods.get(*key)
+            if pod is not None and asks_for_neighbours(pod):
+                self.loop.queue.add(key)
 
     async def reconcile(self, key: Key) -> float | None:
         """Place one pod."""
@@ -86,6 +106,15 @@ class Scheduler:
             raise
         self._unplaced.pop(key, None)
         return None
+
+
+def _relabelled(old: Pod | None, new: Pod | None) -> bool:
+    """Whether a pod on a node became another one to the selectors of those that wait."""
+    if old is None or new is None or not new.spec.node_name:
+        return False
+    return old.metadata.labels != new.metadata.labels or (
+        old.metadata.deletion_timestamp is None and new.metadata.deletion_timestamp is not None
+    )
 
 
 def is_ours(pod: Pod) -> bool:

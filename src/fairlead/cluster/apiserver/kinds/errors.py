@@ -119,3 +119,7 @@ def too_long(field: str, limit: int) -> FieldError:
     """Say that a text is longer than `limit` bytes; the text itself is not shown."""
     noun = "byte" if limit == 1 else "bytes"
     return FieldError(field, TOO_LONG, "", f"may not be more than {limit} {noun}")
+
+
+class AdmissionError(Exception):
+    """Admission refuses an object for what other objects say; upstream answers 403 with this text."""

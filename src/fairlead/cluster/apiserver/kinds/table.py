@@ -10,17 +10,26 @@ from fairlead.cluster.apiserver.kinds.columns import networking as networking_co
 from fairlead.cluster.apiserver.kinds.columns import pods as pods_columns
 from fairlead.cluster.apiserver.kinds.columns import services as services_columns
 from fairlead.cluster.apiserver.kinds.columns import workloads as workloads_columns
-from fairlead.cluster.apiserver.kinds.defaults import accounts, basics, networking, pods, services, workloads
+from fairlead.cluster.apiserver.kinds.defaults import (
+    accounts,
+    basics,
+    networking,
+    pods,
+    priorities,
+    services,
+    workloads,
+)
 from fairlead.cluster.apiserver.kinds.ending import pod_grace_seconds
+from fairlead.cluster.apiserver.kinds.errors import AdmissionError
 from fairlead.cluster.apiserver.kinds.quality import quality_of_service
 from fairlead.cluster.apiserver.kinds.spec import KindSpec, ListDocuments, Subresource
-from fairlead.cluster.apiserver.kinds.storage import STORAGE
+from fairlead.cluster.apiserver.kinds.storage import PRIORITY_CLASS, STORAGE
 from fairlead.cluster.apiserver.kinds.validation import basics as basics_rules
 from fairlead.cluster.apiserver.kinds.validation import endpoints as endpoint_rules
 from fairlead.cluster.apiserver.kinds.validation import networking as network_rules
 from fairlead.cluster.apiserver.kinds.validation import pods as pod_rules
 from fairlead.cluster.apiserver.kinds.validation import services as service_rules
-from fairlead.cluster.apiserver.kinds.validation import texts
+from fairlead.cluster.apiserver.kinds.validation import texts, unserved
 from fairlead.cluster.apiserver.kinds.validation import workloads as workload_rules
 from fairlead.cluster.apiserver.kinds.validation.fields import listed, listed_update, metadata_of
 from fairlead.cluster.apiserver.kinds.work import WORK
@@ -47,6 +56,9 @@ def _status(kind: str) -> Subresource:
 def _admit_pod(pod: Document, old: Document | None, listed: ListDocuments) -> None:
     if old is None:
         pods.admit_pod(pod)
+        priorities.prioritize(pod, listed(PRIORITY_CLASS.resource, ""))
+        if name := text_at(pod, "spec", "runtimeClassName"):
+            raise AdmissionError(f'pod rejected: RuntimeClass "{name}" not found')
         accounts.mount_token(pod, listed(SERVICE_ACCOUNT.resource, text_at(pod, "metadata", "namespace")))
 
 
@@ -125,7 +137,9 @@ POD = KindSpec(
     prepare_status=prepare.only_status,
     grace_seconds=pod_grace_seconds,
     validate=listed(metadata_of(texts.dns_subdomain), pod_rules.pod_rules),
+    validate_create=listed(pod_rules.pod_create_rules),
     validate_update=listed_update(pod_rules.pod_update_rules),
+    warnings=unserved.pod_warnings,
 )
 
 SERVICE = KindSpec(
@@ -227,6 +241,7 @@ DEPLOYMENT = KindSpec(
     prepare_status=prepare.only_status_and_no_labels,
     validate=listed(metadata_of(texts.dns_subdomain), workload_rules.deployment_rules),
     validate_update=listed_update(workload_rules.selector_update_rules),
+    warnings=unserved.template_warnings("spec", "template"),
 )
 
 REPLICA_SET = KindSpec(
@@ -248,6 +263,7 @@ REPLICA_SET = KindSpec(
     prepare_status=prepare.only_status,
     validate=listed(metadata_of(texts.dns_subdomain), workload_rules.replica_set_rules),
     validate_update=listed_update(workload_rules.selector_update_rules),
+    warnings=unserved.template_warnings("spec", "template"),
 )
 
 DAEMON_SET = KindSpec(
@@ -267,6 +283,7 @@ DAEMON_SET = KindSpec(
     prepare_status=prepare.only_status,
     validate=listed(metadata_of(texts.dns_subdomain), workload_rules.daemon_set_rules),
     validate_update=listed_update(workload_rules.selector_update_rules),
+    warnings=unserved.template_warnings("spec", "template"),
 )
 
 ENDPOINT_SLICE = KindSpec(

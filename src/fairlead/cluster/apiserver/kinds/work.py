@@ -6,7 +6,7 @@ from fairlead.cluster.apiserver.kinds.columns import workloads as workloads_colu
 from fairlead.cluster.apiserver.kinds.defaults import batch, workloads
 from fairlead.cluster.apiserver.kinds.spec import KindSpec, Subresource
 from fairlead.cluster.apiserver.kinds.validation import batch as batch_rules
-from fairlead.cluster.apiserver.kinds.validation import texts
+from fairlead.cluster.apiserver.kinds.validation import texts, unserved
 from fairlead.cluster.apiserver.kinds.validation import workloads as workload_rules
 from fairlead.cluster.apiserver.kinds.validation.fields import listed, listed_update, metadata_of
 from fairlead.kube import apps
@@ -41,6 +41,7 @@ STATEFUL_SET = KindSpec(
     prepare_status=prepare.only_status,
     validate=listed(metadata_of(texts.dns_subdomain), workload_rules.stateful_set_rules),
     validate_update=listed_update(workload_rules.stateful_set_update_rules),
+    warnings=unserved.template_warnings("spec", "template"),
 )
 
 CONTROLLER_REVISION = KindSpec(
@@ -69,6 +70,7 @@ JOB = KindSpec(
     prepare_status=prepare.only_status,
     validate=listed(metadata_of(texts.dns_subdomain), batch_rules.job_rules),
     validate_update=listed_update(batch_rules.job_update_rules),
+    warnings=unserved.template_warnings("spec", "template"),
 )
 
 CRON_JOB = KindSpec(
@@ -87,6 +89,7 @@ CRON_JOB = KindSpec(
     prepare_update=prepare.keep_status,
     prepare_status=prepare.only_status,
     validate=listed(metadata_of(texts.dns_subdomain), batch_rules.cron_job_rules),
+    warnings=unserved.template_warnings("spec", "jobTemplate", "spec", "template"),
 )
 
 WORK: tuple[KindSpec, ...] = (STATEFUL_SET, CONTROLLER_REVISION, JOB, CRON_JOB)

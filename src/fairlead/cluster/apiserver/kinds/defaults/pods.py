@@ -1,7 +1,7 @@
 """Defaults of pods and of the pod templates of workloads.
 
 In: a pod or a pod spec, changed in place. Source: SetDefaults_* of k8s.io/kubernetes/pkg/apis/core/v1/defaults.go,
-and of the admission plugins ServiceAccount, DefaultTolerationSeconds and Priority.
+and of the admission plugins ServiceAccount and DefaultTolerationSeconds.
 """
 
 from fairlead.cluster.apiserver.kinds.editing import child, children, fill
@@ -136,13 +136,10 @@ def _request_the_limits(container: Document) -> None:
 
 
 def admit_pod(pod: Document) -> None:
-    """Fill in what upstream's admission plugins do on creation: account, priority, and patience with sick nodes."""
+    """Fill in what upstream's admission plugins do on creation: account, and patience with sick nodes."""
     spec = child(pod, "spec")
     fill(spec, "serviceAccountName", DEFAULT_SERVICE_ACCOUNT)
     spec["serviceAccount"] = spec["serviceAccountName"]
-    if spec.get("priority") is None:
-        spec["priority"] = 0
-    fill(spec, "preemptionPolicy", "PreemptLowerPriority")
     tolerations = children(spec, "tolerations")
     for condition in ("not-ready", "unreachable"):
         key = f"node.kubernetes.io/{condition}"

@@ -60,6 +60,8 @@ def containers(spec: Document, path: str, volumes: frozenset[str]) -> Found:
     for index, container in enumerate(children(spec, "containers")):
         spot = f"{path}.containers[{index}]"
         yield from _container(spot, container, volumes, seen, spec)
+        if container.get("restartPolicy") is not None:
+            yield forbidden(f"{spot}.restartPolicy", "may not be set for non-init containers")
 
 
 def _container(path: str, container: Document, volumes: frozenset[str], seen: set[str], spec: Document) -> Found:

@@ -9,6 +9,7 @@ import copy
 from fairlead.cluster.apiserver.kinds.editing import children
 from fairlead.cluster.apiserver.kinds.errors import forbidden, invalid, required
 from fairlead.cluster.apiserver.kinds.validation import texts
+from fairlead.cluster.apiserver.kinds.validation.affinity import affinity, topology_spread
 from fairlead.cluster.apiserver.kinds.validation.containers import containers
 from fairlead.cluster.apiserver.kinds.validation.fields import Found, judged, labels, one_of
 from fairlead.cluster.apiserver.kinds.validation.volumes import volume_names, volumes
@@ -28,6 +29,12 @@ UPDATABLE = (
 def pod_rules(pod: Document) -> Found:
     """Judge the spec of a pod."""
     yield from pod_spec(mapping_at(pod, "spec"), "spec")
+
+
+def pod_create_rules(pod: Document) -> Found:
+    """Refuse what only a running pod may be given."""
+    if items_at(pod, "spec", "ephemeralContainers"):
+        yield forbidden("spec.ephemeralContainers", "cannot be set on create")
 
 
 def pod_spec(spec: Document, path: str) -> Found:
@@ -52,6 +59,8 @@ def pod_spec(spec: Document, path: str) -> Found:
     if deadline is not None and not 1 <= deadline <= MAX_INT32:
         detail = f"must be between 1 and {MAX_INT32}, inclusive"
         yield invalid(f"{path}.activeDeadlineSeconds", deadline, detail)
+    yield from affinity(spec, path)
+    yield from topology_spread(spec, path)
     for index, toleration in enumerate(children(spec, "tolerations")):
         yield from _toleration(f"{path}.tolerations[{index}]", toleration)
     for index, alias in enumerate(children(spec, "hostAliases")):
