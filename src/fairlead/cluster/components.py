@@ -7,6 +7,7 @@ name, a log file and a coroutine to run in a process of its own. The one place t
 import asyncio
 import signal
 import socket
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
@@ -37,6 +38,7 @@ from fairlead.cluster.kubelet import main as run_kubelet
 from fairlead.cluster.kubelet.gate import gate_of
 from fairlead.cluster.launch import LaunchPlan
 from fairlead.cluster.manifests import Manifest, apply_manifests
+from fairlead.cluster.resuming import begins, doubt_pods
 from fairlead.cluster.standins.process import StandinsConfig
 from fairlead.cluster.standins.process import main as run_standins
 from fairlead.cluster.topology import IPV6_PLAN, NodeNetwork, Topology, TopologySpec
@@ -82,7 +84,8 @@ def components_of(plan: LaunchPlan, listener: socket.socket) -> list[Component]:
     write_private(balancer_config, pki.kubeconfig(inside, LOAD_BALANCER, ()))
     balancer_wanted = home.sockets / "loadbalancer-wanted"
     speakers_wanted = home.sockets / "speakers-wanted"
-    for each in (balancer_wanted, speakers_wanted):
+    doubted = home.sockets / "doubted"
+    for each in (balancer_wanted, speakers_wanted, doubted):
         each.unlink(missing_ok=True)
     fabric_listener = _listen(str(spec.fabric_address), API_PORT_INSIDE)
 
@@ -108,7 +111,7 @@ def components_of(plan: LaunchPlan, listener: socket.socket) -> list[Component]:
     return [
         component(
             "apiserver",
-            lambda: _serve_api(plan, pki, [listener, fabric_listener], spec, balancer_wanted, speakers_wanted),
+            lambda: _serve_api(plan, pki, [listener, fabric_listener], spec, balancer_wanted, speakers_wanted, doubted),
             ends_in_order=True,
         ),
         component(
@@ -177,8 +180,12 @@ async def _serve_api(
     spec: TopologySpec,
     balancer_wanted: Path,
     speakers_wanted: Path,
+    doubted: Path,
 ) -> None:
-    """The API server and the controllers until SIGTERM, which ends them with every acknowledged write on disk."""
+    """The API server and the controllers until SIGTERM, which ends them with every acknowledged write on disk.
+
+    `doubted` is a file that is there once the cluster has begun: a cluster that was away forgets which pods were ready.
+    """
     log = SqliteLog(plan.home.database)
     server = ApiServer(log, KINDS, service_ranges=spec.service_prefixes, account_key=pki.account_key())
     await create_first_objects(
@@ -200,6 +207,8 @@ async def _serve_api(
     LoadBalancerDemand(server.store, balancer_wanted)
     SpeakerDemand(server.store, speakers_wanted)
     client = KubeClient(InProcessTransport(server))
+    if begins(doubted):
+        await doubt_pods(client, time.time())
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     runner = await http.start(server, sockets, pki.server_context(), connectors)
