@@ -246,6 +246,21 @@ def test_under_policy_local_only_the_health_check_counts() -> None:
     assert backends(service, nodes, {("node-1", 0)}) == []
 
 
+def test_under_policy_local_nodes_whose_pods_are_all_ending_are_used_until_another_has_a_ready_one() -> None:
+    service = a_service(ips=("203.0.113.4",), externalTrafficPolicy="Local", healthCheckNodePort=31000)
+    nodes = targets(NodeState.SERVING, NodeState.DRAINING, NodeState.SERVING)
+    for healthy, expected in ((set[str](), ["172.18.0.3:30080"]), ({"node-3"}, ["172.18.0.4:30080"])):
+        frontends, _ = compile_external(
+            service,
+            nodes,
+            lambda name, port, healthy=healthy: name in healthy,
+            OUTSIDE,
+            Family.IPV4,
+            lambda name, port: name == "node-2",
+        )
+        assert [f"{each.address}:{each.port}" for each in frontends[0].backends] == expected
+
+
 def test_old_flows_go_on_through_nodes_that_drain_and_not_through_dead_ones() -> None:
     nodes = targets(NodeState.SERVING, NodeState.DRAINING, NodeState.OUT)
     found = answering(a_service(ips=("203.0.113.4",)), nodes, lambda name, port: True, Family.IPV4)

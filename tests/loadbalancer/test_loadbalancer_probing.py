@@ -76,6 +76,17 @@ async def test_a_health_check_is_healthy_once_it_answered_and_until_it_does_not(
         assert asked.healthy("node-1", server.port)
 
 
+async def test_who_answered_last_is_known_until_nobody_asks(server: Server) -> None:
+    async with asking(server.port) as (asked, news):
+        assert not asked.lately("node-1", server.port)
+        await heard(news)
+        server.status = 503
+        await heard(news)
+        assert (asked.healthy("node-1", server.port), asked.lately("node-1", server.port)) == (False, True)
+        asked.want({})
+        assert not asked.lately("node-1", server.port)
+
+
 async def test_one_missed_answer_changes_nothing(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter([Answer.YES, Answer.SILENCE, Answer.YES, Answer.SILENCE, Answer.YES])
     done = asyncio.Event()

@@ -83,13 +83,27 @@ class Outside(Struct, frozen=True, kw_only=True):
     answers_return: bool
 
 
+Health = Callable[[str, int], bool]
+"""Whether a node answers, by its name and the health check's node port, 0 for the node as a whole."""
+
+
+def unknown(node: str, port: int) -> bool:
+    """A health of which nothing is known: no node."""
+    return False
+
+
 def compile_external(
-    service: Service, targets: Sequence[Target], healthy: Callable[[str, int], bool], outside: Outside, family: Family
+    service: Service,
+    targets: Sequence[Target],
+    healthy: Health,
+    outside: Outside,
+    family: Family,
+    lately: Health = unknown,
 ) -> tuple[tuple[Frontend, ...], tuple[Finding, ...]]:
     """Return the frontends of a Service's addresses of one family, and what to tell its author.
 
-    `healthy` tells whether a node answers, by its name and the health check's node port, 0 for the node as a whole.
-    Under policy Local only nodes that say they have a ready pod get connections. Where no node serves, those that
+    Under policy Local only nodes that say they have a ready pod get connections; where none says so any more, those
+    that said so `lately`, since they have pods that end and still serve (KEP-1669). Where no node serves, those that
     drain still do, and where none answers, all that are ready: that is better than nobody.
     """
     spec, meta = service.spec, service.metadata
@@ -104,7 +118,7 @@ def compile_external(
     local = spec.external_traffic_policy == "Local"
     if any(finding.severity is Severity.ERROR for finding in findings):
         return (), findings
-    nodes = _choose(targets, healthy, spec.health_check_node_port if local else 0, family)
+    nodes = _choose(targets, healthy, lately, spec.health_check_node_port if local else 0, family)
     sources = compile_sources(service, addresses, outside.addresses, family)
     frontends = tuple(
         Frontend(
@@ -122,24 +136,20 @@ def compile_external(
     return frontends, findings
 
 
-def answering(
-    service: Service, targets: Iterable[Target], healthy: Callable[[str, int], bool], family: Family
-) -> frozenset[Address]:
+def answering(service: Service, targets: Iterable[Target], healthy: Health, family: Family) -> frozenset[Address]:
     """Return the nodes that may go on with old flows: those that drain, too."""
     port = service.spec.health_check_node_port if service.spec.external_traffic_policy == "Local" else 0
     nodes = _by_state(targets, healthy, port, family)
     return frozenset((*nodes[NodeState.SERVING], *nodes[NodeState.DRAINING]))
 
 
-def _choose(
-    targets: Sequence[Target], healthy: Callable[[str, int], bool], port: int, family: Family
-) -> Sequence[Address]:
+def _choose(targets: Sequence[Target], healthy: Health, lately: Health, port: int, family: Family) -> Sequence[Address]:
     """The addresses of the nodes that new connections may go to."""
     nodes = _by_state(targets, healthy, port, family)
     chosen = nodes[NodeState.SERVING] or nodes[NodeState.DRAINING]
-    if chosen or port:
+    if chosen:
         return chosen
-    nodes = _by_state(targets, _alive, port, family)
+    nodes = _by_state(targets, lately if port else _alive, port, family)
     return nodes[NodeState.SERVING] or nodes[NodeState.DRAINING]
 
 
@@ -148,7 +158,7 @@ def _alive(node: str, port: int) -> bool:
 
 
 def _by_state(
-    targets: Iterable[Target], healthy: Callable[[str, int], bool], port: int, family: Family
+    targets: Iterable[Target], healthy: Health, port: int, family: Family
 ) -> Mapping[NodeState, list[Address]]:
     found: Mapping[NodeState, list[Address]] = {state: [] for state in NodeState}
     for target in targets:

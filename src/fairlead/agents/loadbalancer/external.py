@@ -57,7 +57,9 @@ class External:
         self._relays = Relays()
         own = tuple(address for address in local_addresses() if not _is_loopback(address))
         outside = Outside(addresses=own, answers_return=settings.answers_return)
-        self.frontends = ExternalFrontends(world, outside, self._probing.healthy, settings.default)
+        self.frontends = ExternalFrontends(
+            world, outside, self._probing.healthy, settings.default, self._probing.lately
+        )
         self._rows: dict[Family, ServiceRows] = {}
         self._doubt = True
         self._links = LinkSocket()

@@ -4,13 +4,22 @@ Comes in: which Services, nodes or health changed. Goes out, once a round: front
 and which UDP flows may go on. Refuses to know rows and the kernel.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 
 from msgspec import Struct
 
 from fairlead.agents.loadbalancer.following import World
-from fairlead.compile.external import Outside, Target, answering, compile_external, compile_target, proxy_version
+from fairlead.compile.external import (
+    Health,
+    Outside,
+    Target,
+    answering,
+    compile_external,
+    compile_target,
+    proxy_version,
+    unknown,
+)
 from fairlead.compile.loadbalancers import allocation_of, held_addresses
 from fairlead.compile.pools import compile_pools
 from fairlead.kube.core import Service
@@ -34,11 +43,17 @@ class ExternalFrontends:
     """The frontends of every Service that the external provider serves; `default` serves those that name none."""
 
     def __init__(
-        self, world: World, outside: Outside, healthy: Callable[[str, int], bool], default: Provider | None
+        self,
+        world: World,
+        outside: Outside,
+        healthy: Health,
+        default: Provider | None,
+        lately: Health = unknown,
     ) -> None:
         self._world = world
         self._outside = outside
         self._healthy = healthy
+        self._lately = lately
         self._default = default
         self._compiled: dict[ServiceKey, tuple[Frontend, ...]] = {}
         self._owners: dict[FrontendKey, ServiceKey] = {}
@@ -115,7 +130,7 @@ class ExternalFrontends:
         frontends: list[Frontend] = []
         found: dict[Finding, None] = {}
         for family in dict.fromkeys(address.family for address in held_addresses(service)):
-            compiled, findings = compile_external(service, targets, self._healthy, self._outside, family)
+            compiled, findings = compile_external(service, targets, self._healthy, self._outside, family, self._lately)
             frontends += compiled
             found |= dict.fromkeys(findings)
         return tuple(frontends), tuple(found)

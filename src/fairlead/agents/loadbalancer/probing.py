@@ -52,6 +52,7 @@ class Probing:
         self._news = news
         self._tasks: dict[Probe, tuple[Address, asyncio.Task[None]]] = {}
         self._found: dict[Probe, Answer] = {}
+        self._last: dict[int, frozenset[str]] = {}
 
     def healthy(self, node: str, port: int) -> bool:
         """Whether a node answers, as far as is known."""
@@ -59,6 +60,10 @@ class Probing:
         if found is Answer.SILENCE:
             return not any(probe.port == port and each is Answer.YES for probe, each in self._found.items())
         return port == 0 if found is None else found is Answer.YES
+
+    def lately(self, node: str, port: int) -> bool:
+        """Whether a node was among those that answered yes when last any did."""
+        return node in self._last.get(port, ())
 
     def want(self, probes: Mapping[Probe, Address]) -> None:
         """Ask these from now on, and no others."""
@@ -68,6 +73,8 @@ class Probing:
                 task.cancel()
                 del self._tasks[probe]
                 self._found.pop(probe, None)
+        for port in self._last.keys() - {probe.port for probe in probes}:
+            del self._last[port]
         for probe, address in probes.items():
             if probe not in self._tasks:
                 self._tasks[probe] = (address, asyncio.create_task(self._ask_again(probe, address)))
@@ -75,6 +82,11 @@ class Probing:
     def close(self) -> None:
         """Stop asking."""
         self.want({})
+
+    def _remember(self, port: int) -> None:
+        yes = frozenset(each.node for each, found in self._found.items() if each.port == port and found is Answer.YES)
+        if yes:
+            self._last[port] = yes
 
     async def _ask_again(self, probe: Probe, address: Address) -> None:
         settings, missed = self._settings, 0
@@ -88,6 +100,7 @@ class Probing:
             nothing_new = answer is known or (answer is Answer.SILENCE and known is not Answer.YES)
             if not nothing_new:
                 self._found[probe] = answer
+                self._remember(probe.port)
                 log(event="health", node=probe.node, port=probe.port or PROXY_HEALTH_PORT, answer=answer.value)
                 self._news()
             await asyncio.sleep(settings.interval)

@@ -15,6 +15,9 @@ IMAGE = "fairlead/ingress"
 CONTROLLER = "k8s.io/ingress-nginx"
 _LABELS: Document = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/component": "controller"}
 _ACCOUNT_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"
+_GOES_ON_SECONDS = 10
+"""How long NGINX serves new clients once its pod is to go: until every load balancer and node leads elsewhere, and a
+single replica has its successor."""
 _READ: list[Document] = [
     {
         "apiGroups": [""],
@@ -142,6 +145,7 @@ def _deployment(metadata: Document, replicas: int) -> Document:
             "initialDelaySeconds": 10,
             "periodSeconds": 10,
         },
+        "lifecycle": {"preStop": {"exec": {"command": ["sleep", str(_GOES_ON_SECONDS)]}}},
         "volumeMounts": [{"name": "account", "mountPath": _ACCOUNT_FOLDER, "readOnly": True}],
     }
     return {

@@ -1,0 +1,96 @@
+"""Does `kubectl drain` of a node under load fail anybody, whichever way they come, and is the disruption budget kept?
+
+FAIRLEAD_LONG=1 in the environment asks for 200 new connections a second and 50 long ones through each way, one after
+the other; otherwise so many go through all of them together.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+from draining_cluster import Cluster, Document, eventually
+
+pytestmark = [pytest.mark.kernel, pytest.mark.cluster, pytest.mark.kubectl]
+LONG = bool(os.environ.get("FAIRLEAD_LONG"))
+NODES = {"node-1": "172.18.0.2", "node-2": "172.18.0.3", "node-3": "172.18.0.4"}
+INSIDE = ("ClusterIP",)
+EVERY = ("ClusterIP", "NodePort", "LoadBalancer", "LoadBalancer, policy Local", "Ingress")
+WAYS = [(each,) for each in EVERY] if LONG else [EVERY]
+
+
+def targets(cluster: Cluster, drained: str) -> Document:
+    """Every way to the application; the NodePort is that of the node that is drained."""
+    return {
+        "ClusterIP": {"address": cluster.get("service", "web")["spec"]["clusterIP"], "port": 80, "echo": True},
+        "NodePort": {"address": NODES[drained], "port": 30081, "echo": True},
+        "LoadBalancer": {"address": cluster.address("service", "web"), "port": 80, "echo": True},
+        "LoadBalancer, policy Local": {"address": cluster.address("service", "local"), "port": 80, "echo": True},
+        "Ingress": {"address": cluster.address("ingress", "web"), "port": 80, "host": "web.example"},
+    }
+
+
+@asynccontextmanager
+async def load_through(cluster: Cluster, drained: str, ways: tuple[str, ...]) -> AsyncGenerator[dict[str, Document]]:
+    """Have these ways used for the body; what became of it is in the yielded document after it, by way."""
+    found: dict[str, Document] = {}
+    every = targets(cluster, drained)
+    pod = "pod/default/client-2" if drained == "node-1" else "pod/default/client-1"
+    places = {pod: [each for each in ways if each in INSIDE], "client": [each for each in ways if each not in INSIDE]}
+    told: list[Document] = []
+    async with AsyncExitStack() as stack:
+        for place, names in places.items():
+            if names:
+                part = len(names) / len(ways)
+                order = {"rate": 200 * part, "kept": round(20 * part), "long": round(50 * part)}
+                some = {each: every[each] for each in names}
+                told.append(await stack.enter_async_context(cluster.load(place, some, **order)))
+        yield found
+    for each in told:
+        found |= each
+
+
+@asynccontextmanager
+async def readiness_watched(cluster: Cluster) -> AsyncGenerator[list[int]]:
+    """How many pods were ready, at every change, during the body."""
+    words = ("kubectl", "get", "deployment", "web", "-o", "jsonpath={.status.readyReplicas} ", "--watch")
+    process = await asyncio.create_subprocess_exec(*words, env=cluster.environment, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    seen = [int(await process.stdout.readuntil(b" "))]
+    yield seen
+    process.terminate()
+    out, _ = await process.communicate()
+    seen += [int(each) for each in out.split()]
+
+
+def pods_on(cluster: Cluster, node: str) -> set[str]:
+    """The names of the application's pods on a node."""
+    pods = cluster.get("pods", "-l", "app=web", "--field-selector", f"spec.nodeName={node}")["items"]
+    return {each["metadata"]["name"] for each in pods}
+
+
+@pytest.mark.parametrize("ways", WAYS, ids=", ".join)
+async def test_kubectl_drain_fails_no_request(drained: Cluster, ways: tuple[str, ...]) -> None:
+    """The node that is drained is the ingress controller's, of which there is one."""
+    (node,) = drained.nodes_of("app.kubernetes.io/name=nginx-ingress", "nginx-ingress")
+    before = pods_on(drained, node)
+    assert len(before) > 1, "nothing that the budget could refuse"
+    words = ("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=90s")
+    async with load_through(drained, node, ways) as found, readiness_watched(drained) as ready:
+        await asyncio.sleep(1)
+        said = await asyncio.to_thread(drained.kubectl, *words, check=False)
+        await asyncio.sleep(1)
+    drained.kubectl("uncordon", node)
+    summary = json.dumps(found, indent=1) + said
+    assert {name: each["failed"] for name, each in found.items()} == dict.fromkeys(ways, 0), summary
+    assert all(each["new"] > 50 and each["kept"] > 20 and each["long"] > 3 for each in found.values()), summary
+    assert f"node/{node} drained" in said
+    assert "would violate the pod's disruption budget" in said, "the budget had nothing to refuse"
+    assert min(ready) >= 5, "the budget was not kept"
+    assert not before & pods_on(drained, node)
+    served = {pod for each in found.values() for pod in each["pods"]}
+    assert before <= served, "nobody had asked the pods that went"
+    drained.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+    eventually(lambda: len(drained.nodes_of("app=web")) == 6, "six pods")
