@@ -52,6 +52,9 @@ ROOTS = {
     "V1Lease": ("coordination.k8s.io", "v1", "Lease"),
     "V1Ingress": ("networking.k8s.io", "v1", "Ingress"),
     "V1IngressClass": ("networking.k8s.io", "v1", "IngressClass"),
+    "V1ServiceCIDR": ("networking.k8s.io", "v1", "ServiceCIDR"),
+    "V1IPAddress": ("networking.k8s.io", "v1", "IPAddress"),
+    "V1ReplicationController": ("", "v1", "ReplicationController"),
     "V1NetworkPolicy": ("networking.k8s.io", "v1", "NetworkPolicy"),
     "V1Eviction": ("policy", "v1", "Eviction"),
     "V1Scale": ("autoscaling", "v1", "Scale"),
@@ -83,7 +86,7 @@ PACKAGES = (
     ("io.k8s.api.batch.v1", r"(Cron)?Job.*|PodFailurePolicy.*|SuccessPolicy.*|UncountedTerminatedPods"),
     (
         "io.k8s.api.networking.v1",
-        r"Ingress.*|HTTPIngress.*|NetworkPolicy.*|IPBlock|ServiceBackendPort",
+        r"Ingress.*|HTTPIngress.*|NetworkPolicy.*|IPBlock|ServiceBackendPort|ServiceCIDR.*|IPAddress.*|ParentReference",
     ),
     (
         "io.k8s.api.discovery.v1",
@@ -259,6 +262,8 @@ LISTS: dict[tuple[str, str], tuple[str, str, str, str]] = {
     ("Endpoint", "addresses"): ("", "", "set", ""),
     ("DeploymentStatus", "conditions"): ("merge", "type", "map", "type"),
     ("ReplicaSetStatus", "conditions"): ("merge", "type", "map", "type"),
+    ("ReplicationControllerStatus", "conditions"): ("merge", "type", "map", "type"),
+    ("ServiceCIDRStatus", "conditions"): ("merge", "type", "map", "type"),
     ("DaemonSetStatus", "conditions"): ("merge", "type", "map", "type"),
     ("PodDisruptionBudgetStatus", "conditions"): ("merge", "type", "map", "type"),
     ("PersistentVolumeClaimStatus", "conditions"): ("merge", "type", "map", "type"),

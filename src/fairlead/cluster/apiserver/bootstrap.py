@@ -37,6 +37,8 @@ async def create_first_objects(
         _ensure(
             server, Target(group="", version="v1", plural="namespaces", name=name), {"metadata": {"labels": labels}}
         )
+    ranges: Document = {"metadata": {}, "spec": {"cidrs": [str(each) for each in server.service_ranges]}}
+    _ensure(server, Target(group="networking.k8s.io", version="v1", plural="servicecidrs", name="kubernetes"), ranges)
     service: Document = {
         "metadata": {"labels": {"component": "apiserver", "provider": "kubernetes"}},
         "spec": {

@@ -8,6 +8,7 @@ the garbage collector's, by the finalizers `orphan` and `foregroundDeletion` whi
 import msgspec
 from msgspec import Struct
 
+from fairlead.cluster.apiserver.allocating import RANGES
 from fairlead.cluster.apiserver.calls import Call, decode_object, resource_key
 from fairlead.cluster.apiserver.kinds.spec import KindSpec
 from fairlead.cluster.apiserver.objectmeta import is_finished
@@ -127,7 +128,12 @@ def delete_stored(kind: KindSpec, stored: Stored, options: DeleteOptions, writer
         return Deleted(stored, gone=False)
     if options.dry_run:
         return Deleted(unstored(stored.key, document), gone=False)
-    return Deleted(writer.store.put(resource_key(kind), stored.key, document), gone=False)
+    marked = writer.store.put(resource_key(kind), stored.key, document)
+    if resource_key(kind) == RANGES:
+        writer.finish_ranges()
+        if writer.store.get(RANGES, stored.key) is None:
+            return Deleted(marked, gone=True)
+    return Deleted(marked, gone=False)
 
 
 def answers_whole(kind: KindSpec) -> bool:

@@ -79,6 +79,7 @@ class ApiServer:
         self._served: dict[tuple[str, str, int], int] = {}
         self._writable = True
         self.store = Store(log, self._fields_of)
+        self.service_ranges = service_ranges
         allocating = Allocating(self.store, service_ranges, self._dice.randrange)
         self.authorizer = Authorizer(self.store)
         self._aggregation = Aggregation(self.store)

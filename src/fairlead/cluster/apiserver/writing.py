@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 import msgspec
 from msgspec import Struct
 
-from fairlead.cluster.apiserver.allocating import Allocating
+from fairlead.cluster.apiserver.allocating import ADDRESSES, SERVICES, Allocating, address_changes
 from fairlead.cluster.apiserver.calls import Call, decode_object, resource_key
+from fairlead.cluster.apiserver.kinds.addresses import PROTECTION, SERVICE_CIDR
 from fairlead.cluster.apiserver.kinds.errors import AdmissionError, FieldError, invalid, required
 from fairlead.cluster.apiserver.kinds.spec import KindSpec
 from fairlead.cluster.apiserver.negotiation import (
@@ -61,7 +62,7 @@ from fairlead.cluster.apiserver.store import ObjectKey, Store, Stored
 from fairlead.cluster.apiserver.strictness import tidy, tidy_patched
 from fairlead.cluster.apiserver.tables import Clock
 from fairlead.cluster.apiserver.users import User
-from fairlead.kube.documents import Document, number_at, text_at
+from fairlead.kube.documents import Document, items_at, number_at, text_at
 from fairlead.kube.resources import Resource
 from fairlead.kube.schema.merge import strategic_merge
 
@@ -140,7 +141,7 @@ class Writer:
             metadata.pop(field, None)
         self._name(kind, metadata)
         self._check_namespace(kind, metadata)
-        metadata["uid"] = str(uuid.UUID(int=self._dice.getrandbits(128), version=4))
+        metadata["uid"] = self._uid()
         metadata["creationTimestamp"] = self.now()
         if kind.has_generation:
             metadata["generation"] = 1
@@ -200,9 +201,12 @@ class Writer:
             raise forbid(kind.resource, text_at(metadata, "name"), why, [cause])
 
     def _keep(self, kind: KindSpec, key: ObjectKey, document: Document, *, dry_run: bool) -> Stored:
-        if not dry_run:
-            return self.store.put(resource_key(kind), key, document)
-        return unstored(key, document)
+        if dry_run:
+            return unstored(key, document)
+        before = self.store.get(resource_key(kind), key)
+        stored = self.store.put(resource_key(kind), key, document)
+        self._record_addresses(kind, stored, before)
+        return stored
 
     # Update.
 
@@ -375,7 +379,36 @@ class Writer:
         """Take an object out of the store; `document` is its last state where that differs from the stored one."""
         if dry_run:
             return unstored(existing.key, existing.document() if document is None else document)
-        return self.store.delete(resource_key(kind), existing.key, document)
+        gone = self.store.delete(resource_key(kind), existing.key, document)
+        self._record_addresses(kind, None, existing)
+        if resource_key(kind) == ADDRESSES:
+            self.finish_ranges()
+        return gone
+
+    def _record_addresses(self, kind: KindSpec, new: Stored | None, old: Stored | None) -> None:
+        """Write down, together with a service, whose addresses are whose."""
+        if resource_key(kind) != SERVICES:
+            return
+        changes = address_changes(new.document() if new else None, old.document() if old else None)
+        for name, document in changes:
+            present = self.store.get(ADDRESSES, ("", name))
+            if document is not None:
+                metadata_of(document).update(uid=self._uid(), creationTimestamp=self.now())
+                self.store.put(ADDRESSES, ("", name), document)
+            elif present is not None:
+                self.store.delete(ADDRESSES, present.key)
+                self.finish_ranges()
+
+    def finish_ranges(self) -> None:
+        """Let go of ranges that are going and that no address holds any more."""
+        for stored in self.allocating.finished_ranges():
+            document = stored.document()
+            metadata = metadata_of(document)
+            metadata["finalizers"] = [each for each in items_at(metadata, "finalizers") if each != PROTECTION]
+            self.settle(SERVICE_CIDR, stored, document)
+
+    def _uid(self) -> str:
+        return str(uuid.UUID(int=self._dice.getrandbits(128), version=4))
 
 
 def time_text(seconds: float) -> str:

@@ -16,6 +16,8 @@ from fairlead.net import Address, Family, Prefix, parse_address
 
 NODE_PORTS = (30000, 32767)
 HEADLESS = "None"
+RESERVED = ""
+"""Whose an address is that an IPAddress names and no service has."""
 EXTERNAL_TYPES = ("NodePort", "LoadBalancer")
 SINGLE, PREFER, REQUIRE = "SingleStack", "PreferDualStack", "RequireDualStack"
 
@@ -51,12 +53,12 @@ def _node_ports(service: Document) -> set[int]:
 
 
 class ClusterAddresses:
-    """The cluster addresses of all services: one range for each family, the first of which is the cluster's own."""
+    """The cluster addresses of all services: the cluster's own range of each family, and those of ServiceCIDRs."""
 
     def __init__(self, ranges: tuple[Prefix, ...], chance: Chance) -> None:
-        self._ranges = {prefix.family: prefix for prefix in ranges}
         self._families = tuple(prefix.family for prefix in ranges)
-        self._pools = {prefix.family: _pool(prefix) for prefix in ranges}
+        self._own = ranges
+        self._pools = {prefix.family: {prefix: _pool(prefix)} for prefix in ranges}
         self._taken: dict[Family, dict[int, str]] = {family: {} for family in self._families}
         self._chance = chance
 
@@ -96,17 +98,40 @@ class ClusterAddresses:
     def _refusal(self, address: Address) -> str:
         family = address.family
         number = int.from_bytes(address.packed, "big")
-        if family not in self._pools or number not in self._pools[family]:
-            valid = self._ranges.get(family, next(iter(self._ranges.values())))
+        pools = self._pools.get(family) or self._pools[self._families[0]]
+        if family not in self._pools or not any(number in pool for pool in pools.values()):
+            valid = ", ".join(str(prefix) for prefix in pools)
             return f"the provided IP ({address}) is not in the valid range. The range of valid IPs is {valid}"
         return "provided IP is already allocated" if number in self._taken[family] else ""
 
     def _free(self, family: Family, owner: str) -> Address:
-        number = self._pools[family].free(self._taken[family], self._chance)
-        if number is None:
-            name = owner.partition("/")[2]
-            raise AllocationFailedError(f'failed to allocate a serviceIP for Service "{name}": range is full')
-        return Address(number.to_bytes(family.size, "big"))
+        for pool in self._pools[family].values():
+            number = pool.free(self._taken[family], self._chance)
+            if number is not None:
+                return Address(number.to_bytes(family.size, "big"))
+        name = owner.partition("/")[2]
+        raise AllocationFailedError(f'failed to allocate a serviceIP for Service "{name}": range is full')
+
+    def add_range(self, prefix: Prefix) -> None:
+        """Give out addresses of one range more, after those that are there; of a family the cluster has."""
+        if prefix.family in self._pools:
+            self._pools[prefix.family].setdefault(prefix, _pool(prefix))
+
+    def drop_range(self, prefix: Prefix) -> None:
+        """Give out no more addresses of a range; those given out stay. The cluster's own stay for good."""
+        if prefix not in self._own:
+            self._pools.get(prefix.family, {}).pop(prefix, None)
+
+    def reserve(self, address: Address) -> None:
+        """Keep an address from being given out, where no service has it."""
+        if address.family in self._taken:
+            self._taken[address.family].setdefault(int.from_bytes(address.packed, "big"), RESERVED)
+
+    def give_back(self, address: Address) -> None:
+        """End a reservation."""
+        taken, number = self._taken.get(address.family, {}), int.from_bytes(address.packed, "big")
+        if taken.get(number) == RESERVED:
+            del taken[number]
 
     def _choose_families(self, spec: Document) -> FieldError | None:
         """Fill in ipFamilyPolicy and ipFamilies (defaultOnWrite and initIPFamilyFields upstream)."""

@@ -3,6 +3,7 @@
 from fairlead.cluster.apiserver.custom.kinds import DEFINITION
 from fairlead.cluster.apiserver.kinds import prepare, selectable
 from fairlead.cluster.apiserver.kinds.access import ACCESS
+from fairlead.cluster.apiserver.kinds.addresses import ADDRESSES
 from fairlead.cluster.apiserver.kinds.autoscaling import AUTOSCALER
 from fairlead.cluster.apiserver.kinds.cluster_policies import CLUSTER_NETWORK_POLICY
 from fairlead.cluster.apiserver.kinds.columns import basics as basics_columns
@@ -374,6 +375,7 @@ KINDS: tuple[KindSpec, ...] = (
     INGRESS_CLASS,
     INGRESS,
     NETWORK_POLICY,
+    *ADDRESSES,
     *ACCESS,
     DEFINITION,
 )

@@ -4,14 +4,16 @@ from fairlead.cluster.apiserver.kinds import prepare
 from fairlead.cluster.apiserver.kinds.columns import batch as batch_columns
 from fairlead.cluster.apiserver.kinds.columns import workloads as workloads_columns
 from fairlead.cluster.apiserver.kinds.defaults import batch, workloads
-from fairlead.cluster.apiserver.kinds.spec import KindSpec, Subresource
+from fairlead.cluster.apiserver.kinds.errors import AdmissionError
+from fairlead.cluster.apiserver.kinds.spec import KindSpec, ListDocuments, Subresource
 from fairlead.cluster.apiserver.kinds.validation import batch as batch_rules
 from fairlead.cluster.apiserver.kinds.validation import texts, unserved
 from fairlead.cluster.apiserver.kinds.validation import workloads as workload_rules
 from fairlead.cluster.apiserver.kinds.validation.fields import listed, listed_update, metadata_of
 from fairlead.kube import apps
 from fairlead.kube import batch as batch_types
-from fairlead.kube.resources import resource_of
+from fairlead.kube.documents import Document
+from fairlead.kube.resources import Resource, resource_of
 
 _READ_WRITE = ("get", "patch", "update")
 _ALL = ("all",)
@@ -19,6 +21,10 @@ _ALL = ("all",)
 
 def _status(kind: str) -> Subresource:
     return Subresource(name="status", kind=kind, verbs=_READ_WRITE)
+
+
+def _refuse_replication_controller(document: Document, old: Document | None, listed: ListDocuments) -> None:
+    raise AdmissionError("this cluster runs no replication controllers; make a Deployment of apps/v1 in its place")
 
 
 STATEFUL_SET = KindSpec(
@@ -92,4 +98,20 @@ CRON_JOB = KindSpec(
     warnings=unserved.template_warnings("spec", "jobTemplate", "spec", "template"),
 )
 
-WORK: tuple[KindSpec, ...] = (STATEFUL_SET, CONTROLLER_REVISION, JOB, CRON_JOB)
+REPLICATION_CONTROLLER = KindSpec(
+    resource=Resource("", "v1", "ReplicationController", "replicationcontrollers", True),
+    singular="replicationcontroller",
+    schema="io.k8s.api.core.v1.ReplicationController",
+    short_names=("rc",),
+    categories=_ALL,
+    subresources=(
+        Subresource(name="scale", kind="Scale", group="autoscaling", version="v1", verbs=_READ_WRITE),
+        _status("ReplicationController"),
+    ),
+    columns=workloads_columns.REPLICA_SET,
+    row=workloads_columns.replica_set_row,
+    admit=_refuse_replication_controller,
+)
+"""Listed for those who ask for every kind there is, such as `kubectl apply --prune`; there are never any."""
+
+WORK: tuple[KindSpec, ...] = (REPLICATION_CONTROLLER, STATEFUL_SET, CONTROLLER_REVISION, JOB, CRON_JOB)

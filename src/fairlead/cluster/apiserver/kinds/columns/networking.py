@@ -70,3 +70,20 @@ def cluster_network_policy_row(policy: Document, now: float) -> list[Json]:
     """Return the cells of `CLUSTER_NETWORK_POLICY`."""
     spec = mapping_at(policy, "spec")
     return [name_of(policy), text_at(spec, "tier"), str(number_at(spec, "priority") or 0), age_of(policy, now)]
+
+
+SERVICE_CIDR = (NAME, Column("CIDRs", "string", "", "The ranges, at most one of each family."), AGE)
+IP_ADDRESS = (NAME, Column("ParentRef", "string", "", "Whose address it is."))
+
+
+def service_cidr_row(service_range: Document, now: float) -> list[Json]:
+    """Return the cells of `SERVICE_CIDR`."""
+    ranges = ",".join(str(each) for each in items_at(service_range, "spec", "cidrs"))
+    return [name_of(service_range), ranges, age_of(service_range, now)]
+
+
+def ip_address_row(address: Document, now: float) -> list[Json]:
+    """Return the cells of `IP_ADDRESS`: the owner as group.resource/namespace/name."""
+    parent = mapping_at(address, "spec", "parentRef")
+    resource = ".".join(filter(None, (text_at(parent, "resource"), text_at(parent, "group"))))
+    return [name_of(address), "/".join(filter(None, (resource, text_at(parent, "namespace"), text_at(parent, "name"))))]

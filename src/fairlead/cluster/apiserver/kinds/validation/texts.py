@@ -185,6 +185,12 @@ def ip_address(text: str) -> tuple[str, ...]:
     return () if address_of(text) else (BAD_ADDRESS,)
 
 
+def canonical_address(text: str) -> tuple[str, ...]:
+    """Judge an IP address that must be written as everybody writes it, because it is a name."""
+    address = address_of(text)
+    return () if address is not None and str(address) == text else ("must be a valid IP address in canonical form",)
+
+
 def prefix_of(text: str) -> Prefix | None:
     """Return the range a CIDR text means, its host bits cleared; None if it is no CIDR text."""
     head, slash, tail = text.partition("/")
