@@ -361,3 +361,71 @@ async def test_scaling_to_zero_and_back_is_followed_by_the_slices(cluster: Clust
     assert slices[0].metadata.controller is not None
     endpoints = await cluster.client.get(Endpoints, "web", "default")
     assert len(endpoints.subsets) <= 1
+
+
+async def test_endpoints_written_by_hand_are_mirrored_for_as_long_as_their_service_selects_nobody(
+    cluster: Cluster,
+) -> None:
+    service: Document = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "old-db", "namespace": "default"},
+        "spec": {"ports": [{"port": 5432}]},
+    }
+    endpoints: Document = {
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": {"name": "old-db", "namespace": "default", "labels": {"team": "a"}},
+        "subsets": [
+            {
+                "addresses": [{"ip": "192.0.2.10"}, {"ip": "2001:db8::10"}],
+                "notReadyAddresses": [{"ip": "192.0.2.11", "hostname": "spare"}],
+                "ports": [{"port": 5432}],
+            }
+        ],
+    }
+    await cluster.apply(service, endpoints)
+
+    async def mirrors() -> dict[str, list[tuple[str, bool | None]]]:
+        found = [
+            each
+            for each in (await cluster.client.list(EndpointSlice, "default")).items
+            if each.metadata.labels.get("kubernetes.io/service-name") == "old-db"
+        ]
+        assert all(
+            each.metadata.labels["endpointslice.kubernetes.io/managed-by"] == "endpointslicemirroring-controller.k8s.io"
+            and each.metadata.labels["team"] == "a"
+            and each.metadata.owner_references[0].kind == "Endpoints"
+            and [port.port for port in each.ports] == [5432]
+            for each in found
+        )
+        return {
+            each.address_type: [(one.addresses[0], one.conditions.ready) for one in each.endpoints] for each in found
+        }
+
+    async def shows(wanted: dict[str, list[tuple[str, bool | None]]]) -> None:
+        async def same() -> bool:
+            return await mirrors() == wanted
+
+        await cluster.until(same)
+
+    both: list[tuple[str, bool | None]] = [("192.0.2.10", True), ("192.0.2.11", False)]
+    await shows({"IPv4": both, "IPv6": [("2001:db8::10", True)]})
+    client = cluster.client
+    later: Document = {"subsets": [{"addresses": [{"ip": "192.0.2.12"}], "ports": [{"port": 5432}]}]}
+    await client.patch(Endpoints, "old-db", "default", later)
+    await shows({"IPv4": [("192.0.2.12", True)]})
+    skip = "endpointslice.kubernetes.io/skip-mirror"
+    await client.patch(Endpoints, "old-db", "default", {"metadata": {"labels": {skip: "true"}}})
+    await shows({})
+    await client.patch(Endpoints, "old-db", "default", {"metadata": {"labels": {skip: None}}})
+    await shows({"IPv4": [("192.0.2.12", True)]})
+    await client.patch(Service, "old-db", "default", {"spec": {"selector": {"app": "db"}}})
+
+    async def handed_over() -> bool:
+        found = (await cluster.client.list(EndpointSlice, "default")).items
+        mine = [each for each in found if each.metadata.labels.get("kubernetes.io/service-name") == "old-db"]
+        wanted = ["endpointslice-controller.k8s.io"]
+        return [each.metadata.labels["endpointslice.kubernetes.io/managed-by"] for each in mine] == wanted
+
+    await cluster.until(handed_over)

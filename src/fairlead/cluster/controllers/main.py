@@ -17,6 +17,7 @@ from fairlead.cluster.controllers.endpoints import EndpointsLoop
 from fairlead.cluster.controllers.events import EventRecorder
 from fairlead.cluster.controllers.garbage import GarbageCollector
 from fairlead.cluster.controllers.job_loop import JobLoop
+from fairlead.cluster.controllers.mirror_loop import MirrorLoop
 from fairlead.cluster.controllers.namespaces import NamespaceLoop
 from fairlead.cluster.controllers.node_loop import NodeLoop
 from fairlead.cluster.controllers.performer import Performer
@@ -77,6 +78,7 @@ async def main(client: KubeClient, clock: Callable[[], float] = time.time, *, ro
         ClaimLoop(world, performer).loop,
         NodeLoop(world, performer, clock).loop,
         EndpointsLoop(world, performer).loop,
+        MirrorLoop(world, performer).loop,
         ProvisionLoop(world, performer, root_ca).loop,
         NamespaceLoop(world, client).loop,
         AddonLoop(world, client).loop,
