@@ -5,6 +5,48 @@ from fairlead.kube.meta import Condition, KubeObject, LabelSelector, ObjectRefer
 from fairlead.kube.pods import PodTemplateSpec
 
 
+class PodFailurePolicyOnExitCodesRequirement(Wire, frozen=True):
+    """Exit codes of one container, or of any; `operator` is In or NotIn."""
+
+    container_name: str | None = None
+    operator: str = ""
+    values: tuple[int, ...] = ()
+
+
+class PodFailurePolicyOnPodConditionsPattern(Wire, frozen=True):
+    """A condition of the pod."""
+
+    type: str = ""
+    status: str = ""
+
+
+class PodFailurePolicyRule(Wire, frozen=True):
+    """What a failed pod means that looks so; `action` is Count, Ignore, FailIndex or FailJob."""
+
+    action: str = ""
+    on_exit_codes: PodFailurePolicyOnExitCodesRequirement | None = None
+    on_pod_conditions: tuple[PodFailurePolicyOnPodConditionsPattern, ...] = ()
+
+
+class PodFailurePolicy(Wire, frozen=True):
+    """Rules, of which the first that matches decides."""
+
+    rules: tuple[PodFailurePolicyRule, ...] = ()
+
+
+class SuccessPolicyRule(Wire, frozen=True):
+    """Which indexes must have succeeded, or how many (of those)."""
+
+    succeeded_indexes: str | None = None
+    succeeded_count: int | None = None
+
+
+class SuccessPolicy(Wire, frozen=True):
+    """Rules, of which any suffices."""
+
+    rules: tuple[SuccessPolicyRule, ...] = ()
+
+
 class JobSpec(Wire, frozen=True):
     """How often a template must succeed; `completion_mode` is NonIndexed or Indexed; times in seconds."""
 
@@ -19,6 +61,11 @@ class JobSpec(Wire, frozen=True):
     ttl_seconds_after_finished: int | None = None
     completion_mode: str | None = None
     suspend: bool | None = None
+    max_failed_indexes: int | None = None
+    pod_failure_policy: PodFailurePolicy | None = None
+    pod_replacement_policy: str = ""
+    success_policy: SuccessPolicy | None = None
+    managed_by: str | None = None
 
 
 class UncountedTerminatedPods(Wire, frozen=True):
@@ -40,6 +87,7 @@ class JobStatus(Wire, frozen=True):
     terminating: int | None = None
     ready: int | None = None
     completed_indexes: str = ""
+    failed_indexes: str | None = None
     uncounted_terminated_pods: UncountedTerminatedPods | None = None
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from fairlead.cluster.controllers.actions import Create
 from fairlead.cluster.controllers.informers import Key, key_of
+from fairlead.cluster.controllers.job_policies import is_ours
 from fairlead.cluster.controllers.jobs import FINALIZER, JobView, owner_of, reconcile, release_orphans, tell_created
 from fairlead.cluster.controllers.loops import Loop
 from fairlead.cluster.controllers.ownership import claim
@@ -46,6 +47,8 @@ class JobLoop:
         job = self._world.jobs.get(*key)
         if job is None:
             await self._performer.perform(release_orphans(key[1], self._pods_left(key)))
+            return None
+        if not is_ours(job.spec):
             return None
         matches = selector_matcher(job.spec.selector or LabelSelector())
         candidates = (

@@ -11,6 +11,14 @@ from msgspec import Struct
 
 from fairlead.cluster.controllers.actions import About, Action, Again, Create, Delete, Patch, Tell
 from fairlead.cluster.controllers.job_indexes import format_indexes, parse_indexes
+from fairlead.cluster.controllers.job_policies import (
+    FAILURES,
+    FailureAction,
+    fails_index,
+    failures_with,
+    judge_failure,
+    met_rule,
+)
 from fairlead.cluster.controllers.ownership import Owner
 from fairlead.cluster.controllers.pods import is_finished, is_ready
 from fairlead.cluster.controllers.replicasets import delete_pod
@@ -78,13 +86,19 @@ class _Round:
             if not is_finished(pod) and pod.metadata.deletion_timestamp and FINALIZER in pod.metadata.finalizers
         ]
         self._succeeded = [pod for pod in ended if pod.status.phase == "Succeeded"]
-        self._failed = [pod for pod in ended if pod.status.phase == "Failed"]
+        bad = [(pod, judge_failure(spec, pod)) for pod in ended if pod.status.phase == "Failed"]
+        self._failed = [pod for pod, judged in bad if judged.action is not FailureAction.IGNORE]
+        self._ignored = [pod for pod, judged in bad if judged.action is FailureAction.IGNORE]
+        self._fatal = next((judged.why for _, judged in bad if judged.action is FailureAction.FAIL_JOB), "")
         self._active = [pod for pod in view.pods if not is_finished(pod) and not pod.metadata.deletion_timestamp]
         self._indexed = spec.completion_mode == "Indexed"
         self._done = parse_indexes(status.completed_indexes)
         self._suspended = bool(spec.suspend)
         new_indexes = {index for pod in self._succeeded if (index := index_of(pod)) is not None}
         self._all_done = self._done | {index for index in new_indexes if index < (spec.completions or 0)}
+        given_up = {index_of(pod) for pod, judged in bad if fails_index(spec, pod, judged)}
+        known = parse_indexes(status.failed_indexes or "")
+        self._given_up = (known | {each for each in given_up if each is not None}) - self._all_done
 
     def actions(self) -> Iterable[Action]:
         job = self._job
@@ -102,13 +116,13 @@ class _Round:
             return
         if self._suspended:
             yield from (delete_pod(pod) for pod in self._active)
-            yield from self._release((*self._succeeded, *self._failed, *self._going))
+            yield from self._release((*self._succeeded, *self._failed, *self._ignored, *self._going))
             yield from self._keep_status(succeeded, failed, active=0)
             return
-        created, pause = self._start(succeeded, failed)
+        created, pause = self._start(succeeded)
         yield from created
         yield from self._surplus(succeeded)
-        yield from self._release((*self._succeeded, *self._failed))
+        yield from self._release((*self._succeeded, *self._failed, *self._ignored, *self._lost()))
         yield from self._keep_status(succeeded, failed, active=len(self._active) + len(created))
         waits = [wait for wait in (pause, self._until_deadline()) if wait is not None]
         if waits:
@@ -125,18 +139,38 @@ class _Round:
         return succeeded, status.failed + len(self._noted_failed) + len(new_failed)
 
     def _lost(self) -> list[Pod]:
-        """Pods that somebody deleted while they ran count as failed, except where we did it ourselves."""
-        return [] if self._suspended else self._going
+        """Pods that somebody deleted while they ran count as failed, except where we did it ourselves.
+
+        Where the Job waits for the end of pods, for their exit codes or before it replaces them, only those count that
+        no kubelet will end.
+        """
+        if self._suspended:
+            return []
+        return [pod for pod in self._going if not pod.spec.node_name] if self._waits_for_ends() else self._going
+
+    def _waits_for_ends(self) -> bool:
+        spec = self._job.spec
+        return spec.pod_failure_policy is not None or spec.pod_replacement_policy == "Failed"
 
     def _ending(self, succeeded: int, failed: int) -> tuple[str, tuple[str, str]]:
         """Complete or Failed with reason and message, or "" while it goes on."""
         spec, job = self._job.spec, self._job
         limit = 6 if spec.backoff_limit is None else spec.backoff_limit
+        if self._fatal:
+            return "Failed", ("PodFailurePolicy", self._fatal)
+        rule = met_rule(spec, self._all_done)
+        if rule is not None:
+            return "Complete", ("SuccessPolicy", f"Matched rules at index {rule}")
         if failed > limit or self._restarts() > limit:
             return "Failed", ("BackoffLimitExceeded", "Job has reached the specified backoff limit")
         left = self._until_deadline()
         if left is not None and left <= 0:
             return "Failed", ("DeadlineExceeded", "Job was active longer than specified deadline")
+        if spec.max_failed_indexes is not None and len(self._given_up) > spec.max_failed_indexes:
+            told = "Job has exceeded the specified maximal number of failed indexes"
+            return "Failed", ("MaxFailedIndexesExceeded", told)
+        if self._given_up and succeeded + len(self._given_up) >= (spec.completions or 0):
+            return "Failed", ("FailedIndexes", "Job has failed indexes")
         enough = succeeded > 0 and not self._active
         done = enough if spec.completions is None else succeeded >= spec.completions
         if not done or job.spec.suspend:
@@ -155,31 +189,46 @@ class _Round:
             return None
         return start + limit - self._view.now
 
-    def _start(self, succeeded: int, failed: int) -> tuple[list[Create], float | None]:
+    def _start(self, succeeded: int) -> tuple[list[Create], float | None]:
         """Pods that are missing, unless a pause after failures is not over yet."""
         spec = self._job.spec
         parallel = 1 if spec.parallelism is None else spec.parallelism
         if spec.completions is None:
             wanted = len(self._active) if succeeded else parallel
         else:
-            wanted = min(parallel, spec.completions - succeeded)
-        missing = wanted - len(self._active)
+            wanted = min(parallel, spec.completions - succeeded - len(self._given_up))
+        ending = [pod for pod in self._going if pod not in self._lost()] if self._waits_for_ends() else []
+        missing = wanted - len(self._active) - len(ending)
         if missing <= 0:
             return [], None
-        pause = self._pause(failed)
-        if pause > 0:
+        if spec.backoff_limit_per_index is None and (pause := self._pause(self._ended_badly())) > 0:
             return [], pause
         if not self._indexed:
             return [Create(kind=Pod, document=self._document(None))] * missing, None
-        taken = {index_of(pod) for pod in self._active} | self._all_done
-        free = (index for index in range(spec.completions or 0) if index not in taken)
-        return [Create(kind=Pod, document=self._document(next(free))) for _ in range(missing)], None
+        taken = {index_of(pod) for pod in (*self._active, *ending)} | self._all_done | self._given_up
+        return self._start_indexes([each for each in range(spec.completions or 0) if each not in taken][:missing])
 
-    def _pause(self, failed: int) -> float:
+    def _start_indexes(self, indexes: list[int]) -> tuple[list[Create], float | None]:
+        """Pods for indexes, where an index that failed and has a limit of its own waits on its own."""
+        if self._job.spec.backoff_limit_per_index is None:
+            return [Create(kind=Pod, document=self._document(index)) for index in indexes], None
+        created: list[Create] = []
+        pauses: list[float] = []
+        for index in indexes:
+            tried = [pod for pod in self._ended_badly() if index_of(pod) == index]
+            if (pause := self._pause(tried)) > 0:
+                pauses.append(pause)
+            else:
+                failures = max((failures_with(pod, judge_failure(self._job.spec, pod)) for pod in tried), default=0)
+                created.append(Create(kind=Pod, document=self._document(index, failures)))
+        return created, min(pauses, default=None)
+
+    def _ended_badly(self) -> list[Pod]:
+        return [pod for pod in self._view.pods if pod.status.phase == "Failed"]
+
+    def _pause(self, failed: Iterable[Pod]) -> float:
         """Seconds until the next try: 10 after the first failure, doubled for each one more, at most 10 minutes."""
-        if not failed:
-            return 0.0
-        ends = [parse_time(_ended_at(pod)) or self._view.now for pod in self._view.pods if pod.status.phase == "Failed"]
+        ends = [parse_time(_ended_at(pod)) or self._view.now for pod in failed]
         if not ends:
             return 0.0
         return max(ends) + min(_FIRST_PAUSE * 2 ** (len(ends) - 1), _LAST_PAUSE) - self._view.now
@@ -192,7 +241,7 @@ class _Round:
         extra = sorted(self._active, key=lambda pod: (is_ready(pod), pod.metadata.creation_timestamp or ""))
         return [delete_pod(pod) for pod in extra[: max(len(extra) - most, 0)]]
 
-    def _document(self, index: int | None) -> Document:
+    def _document(self, index: int | None, failures: int | None = None) -> Document:
         job = self._job
         prefix = f"{job.metadata.name}-" if index is None else f"{job.metadata.name}-{index}-"
         pod = make_pod(
@@ -203,6 +252,8 @@ class _Round:
         if index is None:
             return {**pod, "metadata": metadata}
         notes: Document = {**mapping_at(metadata, "annotations"), INDEX: str(index)}
+        if failures is not None:
+            notes[FAILURES] = str(failures)
         labels: Document = {**mapping_at(metadata, "labels"), INDEX: str(index)}
         spec: Document = {**mapping_at(pod, "spec"), "hostname": f"{job.metadata.name}-{index}"}
         spec["containers"] = _told_index(spec, "containers")
@@ -213,7 +264,7 @@ class _Round:
     def _release(self, pods: Iterable[Pod]) -> Iterable[Patch]:
         """Take the finalizer off pods whose end the status has noted already, or that no longer matter."""
         over = bool(ending_of(self._job)) or self._job.metadata.deletion_timestamp is not None
-        noted = self._noted_succeeded | self._noted_failed
+        noted = self._noted_succeeded | self._noted_failed | {pod.metadata.uid for pod in self._ignored}
         for pod in pods:
             meta = pod.metadata
             if FINALIZER in meta.finalizers and (
@@ -232,6 +283,7 @@ class _Round:
             "succeeded": old.succeeded or None,
             "failed": old.failed or None,
             "completedIndexes": old.completed_indexes or None,
+            "failedIndexes": old.failed_indexes,
             "startTime": old.start_time,
             "uncountedTerminatedPods": {
                 "succeeded": list(noted.succeeded) if noted and noted.succeeded else None,
@@ -257,6 +309,7 @@ class _Round:
             "succeeded": (succeeded - (0 if self._indexed else len(noted_well))) or None,
             "failed": (failed - len(noted_badly)) or None,
             "completedIndexes": format_indexes(self._all_done) or None if self._indexed else None,
+            "failedIndexes": format_indexes(self._given_up) if job.spec.backoff_limit_per_index is not None else None,
             "startTime": None if self._suspended else (job.status.start_time or now),
             "uncountedTerminatedPods": {"succeeded": [*noted_well] or None, "failed": [*noted_badly] or None},
         }

@@ -5,10 +5,11 @@ pkg/registry/batch/job/strategy.go.
 """
 
 from fairlead.cluster.apiserver.kinds.defaults.pods import default_template
-from fairlead.cluster.apiserver.kinds.editing import child, fill
-from fairlead.kube.documents import Document, flag_at, text_at
+from fairlead.cluster.apiserver.kinds.editing import child, children, fill
+from fairlead.kube.documents import Document, flag_at, mapping_at, text_at
 
 OWN_UID, OWN_NAME = "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name"
+MAX_INT32 = 2**31 - 1
 FORMER_UID, FORMER_NAME = "controller-uid", "job-name"
 
 
@@ -21,12 +22,17 @@ def default_job_spec(spec: Document) -> None:
     """Fill in what Jobs and Job templates share."""
     if spec.get("completions") is None and spec.get("parallelism") is None:
         spec["completions"] = 1
-    for key, value in (("parallelism", 1), ("backoffLimit", 6)):
+    tries = MAX_INT32 if spec.get("backoffLimitPerIndex") is not None else 6
+    for key, value in (("parallelism", 1), ("backoffLimit", tries)):
         if spec.get(key) is None:
             spec[key] = value
     fill(spec, "completionMode", "NonIndexed")
     spec.setdefault("suspend", False)
-    fill(spec, "podReplacementPolicy", "TerminatingOrFailed")
+    policy = spec.get("podFailurePolicy")
+    fill(spec, "podReplacementPolicy", "TerminatingOrFailed" if policy is None else "Failed")
+    for rule in children(mapping_at(policy), "rules"):
+        for condition in children(rule, "onPodConditions"):
+            fill(condition, "status", "True")
     if spec.get("manualSelector") is None:
         spec["manualSelector"] = False
     default_template(child(spec, "template"))

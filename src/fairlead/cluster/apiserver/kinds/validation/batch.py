@@ -6,12 +6,21 @@ k8s.io/kubernetes/pkg/apis/batch/validation/validation.go. Rules of a Job that a
 
 from fairlead.cluster.apiserver.kinds.errors import forbidden, invalid, required, unsupported
 from fairlead.cluster.apiserver.kinds.validation.fields import Found, immutable, not_negative, one_of
+from fairlead.cluster.apiserver.kinds.validation.job_policies import job_policy_rules
 from fairlead.cluster.apiserver.kinds.validation.pods import pod_spec
 from fairlead.kube.documents import Document, mapping_at, number_at, text_at
 from fairlead.kube.schedules import Schedule, find_zone
 
-_NUMBERS = ("parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished")
-_UNSERVED = ("podFailurePolicy", "successPolicy", "backoffLimitPerIndex", "maxFailedIndexes", "managedBy")
+_NUMBERS = (
+    "parallelism",
+    "completions",
+    "activeDeadlineSeconds",
+    "backoffLimit",
+    "ttlSecondsAfterFinished",
+    "backoffLimitPerIndex",
+    "maxFailedIndexes",
+)
+_UNSERVED = ("scheduling",)
 _LONGEST_CRON_NAME = 52
 
 
@@ -31,6 +40,7 @@ def job_spec_rules(spec: Document, path: str) -> Found:
         yield from one_of(f"{path}.completionMode", mode, ("NonIndexed", "Indexed"))
     if mode == "Indexed" and number_at(spec, "completions") is None:
         yield required(f"{path}.completions", "when completion mode is Indexed")
+    yield from job_policy_rules(spec, path)
     template = mapping_at(spec, "template")
     yield from pod_spec(mapping_at(template, "spec"), f"{path}.template.spec")
     policy = text_at(template, "spec", "restartPolicy")
@@ -46,6 +56,8 @@ def job_update_rules(new: Document, old: Document) -> Found:
     yield from immutable("spec.selector", after.get("selector"), before.get("selector"))
     if not (before.get("suspend") and not text_at(old, "status", "startTime")):
         yield from immutable("spec.template", after.get("template"), before.get("template"))
+    for field in ("podFailurePolicy", "successPolicy", "backoffLimitPerIndex", "managedBy"):
+        yield from immutable(f"spec.{field}", after.get(field), before.get(field))
     yield from immutable("spec.completionMode", after.get("completionMode"), before.get("completionMode"))
     if after.get("completionMode") != "Indexed" or after.get("completions") != after.get("parallelism"):
         yield from immutable("spec.completions", after.get("completions"), before.get("completions"))
