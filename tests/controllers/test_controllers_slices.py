@@ -185,3 +185,26 @@ def test_slices_of_other_authors_are_left_alone() -> None:
     assert isinstance(created, Create)
     assert text_at(created.document, "addressType") == "IPv4"
     assert len(items_at(created.document, "endpoints")) == 1
+
+
+@pytest.mark.parametrize(
+    ("wish", "zone", "zones", "nodes"),
+    [
+        (None, "east", [], []),
+        ("PreferSameZone", "east", ["east"], []),
+        ("PreferClose", "east", ["east"], []),
+        ("PreferSameZone", "", [], []),
+        ("PreferSameNode", "east", ["east"], ["node-1"]),
+        ("PreferSameNode", "", [], ["node-1"]),
+    ],
+)
+def test_who_is_meant_to_use_an_endpoint(wish: str | None, zone: str, zones: list[str], nodes: list[str]) -> None:
+    service = msgspec.structs.replace(SERVICE, spec=msgspec.structs.replace(SERVICE.spec, traffic_distribution=wish))
+    found = locate_pod(service, pod(1), "IPv4", zone)
+    assert found is not None
+    hints = found.endpoint.hints
+    shown = ([each.name for each in hints.for_zones], [each.name for each in hints.for_nodes]) if hints else ([], [])
+    assert shown == (zones, nodes)
+    unready = locate_pod(service, pod(2, ready=False), "IPv4", zone)
+    assert unready is not None
+    assert unready.endpoint.hints is None

@@ -283,6 +283,17 @@ def test_a_service_that_becomes_single_stack_gives_its_second_address_back() -> 
     assert mapping_at(new, "spec")["clusterIPs"] == [mapping_at(old, "spec")["clusterIP"]]
 
 
+@pytest.mark.parametrize(
+    ("field", "values"), [("ipFamilies", ["IPv4", "IPv6"]), ("clusterIPs", ["10.96.0.9", "fd00:10:96::9"])]
+)
+def test_one_family_and_two_of_them_is_refused(field: str, values: list[str]) -> None:
+    spec = {"ports": [WEB], "ipFamilyPolicy": "SingleStack", field: values}
+    assert created(made("Service", spec), dual())[1] == [
+        'spec.ipFamilyPolicy: Invalid value: "SingleStack": must be RequireDualStack or PreferDualStack when multiple '
+        f"{field} are specified"
+    ]
+
+
 def test_the_families_may_not_change_places() -> None:
     allocators = dual()
     old, _ = created(made("Service", {"ports": [WEB], "ipFamilyPolicy": "PreferDualStack"}), allocators)

@@ -210,10 +210,11 @@ def _sorted(ports: Iterable[SlicePort]) -> Ports:
 def _hints(service: Service, pod: Pod, zone: str) -> EndpointHints | None:
     """Where an endpoint would rather be used from (trafficDistribution, KEP-4444 and KEP-3015)."""
     wish = service.spec.traffic_distribution
-    if wish not in ("PreferClose", "PreferSameZone", "PreferSameNode") or not zone:
+    if wish not in ("PreferClose", "PreferSameZone", "PreferSameNode"):
         return None
+    zones = (ForName(name=zone),) if zone else ()
     nodes = (ForName(name=pod.spec.node_name),) if wish == "PreferSameNode" and pod.spec.node_name else ()
-    return EndpointHints(for_zones=(ForName(name=zone),), for_nodes=nodes)
+    return EndpointHints(for_zones=zones, for_nodes=nodes) if zones or nodes else None
 
 
 def _labels(service: Service) -> dict[str, str]:

@@ -70,7 +70,7 @@ class ClusterAddresses:
         spec = child(service, "spec")
         if text_at(spec, "type") == "ExternalName":
             return None
-        if problem := self._choose_families(spec):
+        if problem := _too_many_for_one(spec, old) or self._choose_families(spec):
             return problem
         if text_at(spec, "clusterIP") == HEADLESS:
             spec["clusterIPs"] = [HEADLESS]
@@ -176,6 +176,18 @@ class ClusterAddresses:
             if address.family in self._taken:
                 number = int.from_bytes(address.packed, "big")
                 self._taken[address.family][number] = _owner(service or {})
+
+
+def _too_many_for_one(spec: Document, old: Document | None) -> FieldError | None:
+    """Refuse two of a family's things where one family is asked for; what an earlier state left behind is dropped."""
+    if text_at(spec, "ipFamilyPolicy") != SINGLE:
+        return None
+    before = mapping_at(old, "spec") if old else {}
+    for field in ("clusterIPs", "ipFamilies"):
+        if len(items_at(spec, field)) > 1 and items_at(spec, field) != items_at(before, field):
+            detail = f"must be RequireDualStack or PreferDualStack when multiple {field} are specified"
+            return invalid("spec.ipFamilyPolicy", SINGLE, detail)
+    return None
 
 
 def _pool(prefix: Prefix) -> Pool:
