@@ -12,7 +12,7 @@ from fairlead.agents.pages import Binding, Page, serve
 from fairlead.net import Address, parse_address
 
 HERE = parse_address("127.0.0.1")
-FAST = ProbeSettings(interval=0.01, patience=0.5, misses=2)
+FAST = ProbeSettings(interval=0.01, local_interval=0.01, patience=0.5, misses=2)
 
 
 class Server:

@@ -94,6 +94,12 @@ def _balance() -> list[Measurement]:
     return balance()
 
 
+def _draining() -> list[Measurement]:
+    from fairlead.bench.draining import draining
+
+    return draining()
+
+
 def _ingress() -> list[Measurement]:
     from fairlead.bench.ingress import ingress
 
@@ -121,6 +127,7 @@ BENCHMARKS: dict[str, Callable[[], list[Measurement]]] = {
     "policed": _policed,
     "reach": _reach,
     "balance": _balance,
+    "draining": _draining,
     "ingress": _ingress,
     "routing": _routing,
 }

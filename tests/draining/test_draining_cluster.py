@@ -1,5 +1,7 @@
 """Does `kubectl drain` of a node under load fail anybody, whichever way they come, and is the disruption budget kept?
 
+And in which order do things happen when one pod is deleted? `docs/draining.md` shows when, as measured.
+
 FAIRLEAD_LONG=1 in the environment asks for 200 new connections a second and 50 long ones through each way, one after
 the other; otherwise so many go through all of them together.
 """
@@ -12,6 +14,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from draining_cluster import Cluster, Document, eventually
+
+from fairlead.bench.draining import MANIFESTS, measure_timeline
 
 pytestmark = [pytest.mark.kernel, pytest.mark.cluster, pytest.mark.kubectl]
 LONG = bool(os.environ.get("FAIRLEAD_LONG"))
@@ -94,3 +98,28 @@ async def test_kubectl_drain_fails_no_request(drained: Cluster, ways: tuple[str,
     assert before <= served, "nobody had asked the pods that went"
     drained.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
     eventually(lambda: len(drained.nodes_of("app=web")) == 6, "six pods")
+
+
+async def test_new_connections_stop_before_the_process_does_and_what_is_under_way_ends_in_order(
+    drained: Cluster,
+) -> None:
+    drained.kubectl("apply", "-f", "-", stdin=MANIFESTS)
+    found = await measure_timeline(drained.home)
+    at = found.moments
+    assert not any(found.failures.values()), found
+    new = {way: at[f"last new connection, {way}"] for way in EVERY}
+    rows = {node: at[f"row gone, {node}"] for node in NODES}
+    assert new["ClusterIP"] < rows["node-1"], "the client is on that node"
+    assert new["NodePort"] < rows["node-3"], "that is the node dialled"
+    assert new["LoadBalancer"] < max(rows.values())
+    deaf = at["last new connection, straight to the pod"]
+    balancer = at["row gone, load balancer, policy Local"]
+    assert new["LoadBalancer, policy Local"] < balancer
+    assert max(*rows.values(), *new.values(), balancer) < deaf, "somebody was led to a pod that listens no more"
+    assert at["endpoint terminating, serving, not ready"] < at["endpoint gone from the slice"]
+    ended = {way: at[f"last long request ends, {way}"] for way in ("straight to the pod", *EVERY)}
+    assert deaf < min(ended.values()), "requests under way go on after the pod listens no more"
+    assert at["row gone, node-3, policy Local"] > deaf, "the only pod of its node serves while it ends (KEP-1669)"
+    slack = 500.0  # what is stamped by different processes
+    assert at["process ended"] > max(ended["straight to the pod"], ended["NodePort"]) - slack
+    assert at["pod gone from the API"] >= at["process ended"]
