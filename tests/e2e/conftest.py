@@ -118,6 +118,15 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
     command("down", "--all", check=False)
 
 
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    """A cluster of two nodes without manifests, whose busybox is a shell, for tests that tidy up behind themselves."""
+    command = Command(tmp_path_factory.mktemp("pair"))
+    command("up", "--nodes", "2", "--detach", "--image", "busybox*=/bin/sh", "--timeout", "60")
+    yield command
+    command("down", "--all", check=False)
+
+
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Command]:
     """A home of the test's own; whatever it started is ended."""

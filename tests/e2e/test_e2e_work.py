@@ -1,6 +1,5 @@
 """StatefulSets, Jobs and CronJobs as a user of kubectl sees them, on a real cluster with programs and stand-ins."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -57,14 +56,11 @@ spec:
 
 
 @pytest.fixture(scope="module")
-def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
+def kubectl(pair: Command, tmp_path_factory: pytest.TempPathFactory) -> Kubectl:
     binaries = kubectls()
     if not binaries:
         pytest.skip("no kubectl on this machine")
-    command = Command(tmp_path_factory.mktemp("work"))
-    command("up", "--nodes", "2", "--detach", "--image", "busybox*=/bin/sh", "--timeout", "60")
-    yield Kubectl(binaries[-1], Path(command("kubeconfig").stdout.strip()), tmp_path_factory.mktemp("home"))
-    command("down", "--all", check=False)
+    return Kubectl(binaries[-1], Path(pair("kubeconfig").stdout.strip()), tmp_path_factory.mktemp("home"))
 
 
 def test_work_of_every_kind_runs_and_kubectl_follows_it(kubectl: Kubectl) -> None:
@@ -165,7 +161,9 @@ def test_claims_keep_what_pods_wrote_and_budgets_hold_back_evictions(kubectl: Ku
         ("template: {spec: {restartPolicy: Never, containers: [{name: c, image: busybox, command: [sh|"
          "template: {spec: {containers: [{name: c, image: busybox, command: [sh",
          'spec.template.spec.restartPolicy: Required value: valid values: "OnFailure", "Never"'),
-        ("backoffLimit: 0|backoffLimit: 0\n  podFailurePolicy: {rules: []}", "does not carry it out"),
+        ("backoffLimit: 0|backoffLimit: 0\n  scheduling: {}", "does not carry it out"),
+    ("backoffLimit: 0|backoffLimit: 0\n  podFailurePolicy: {rules: [{action: FailJob}]}",
+     "specifying one of OnExitCodes and OnPodConditions is required"),
         ("replicas: 2|replicas: -2", "must be greater than or equal to 0"),
     ],
 )  # fmt: skip
