@@ -53,13 +53,13 @@ class Command:
         return json.loads(done.stdout)
 
 
-def kubectls() -> list[Path]:
-    """Every kubectl of this machine from 1.29 on: the one on PATH when it is alone, else the versions beside it."""
+def kubectls(oldest: int = 29) -> list[Path]:
+    """Every kubectl of this machine from 1.`oldest` on: the one on PATH when it is alone, else those beside it."""
     found = shutil.which("kubectl")
     if found is None:
         return []
     beside = sorted(Path(found).resolve().parent.glob("kubectl.1.*"))
-    return [path for path in beside if int(path.suffix[1:]) >= 29] or [Path(found)]
+    return [path for path in beside if int(path.suffix[1:]) >= oldest] or [Path(found)]
 
 
 class Kubectl:

@@ -13,7 +13,7 @@ OFTEN = ("kubectl.1.33",)
 
 
 def toured() -> list[Path]:
-    found = kubectls()
+    found = kubectls(oldest=27)
     return [path for path in found if os.environ.get("FAIRLEAD_LONG") or path.name in OFTEN] or found[-1:]
 
 
@@ -35,6 +35,14 @@ TOUR: tuple[tuple[str, int, str], ...] = (
     ("create pdb p1 --selector=app=web --min-available=1", 0, "poddisruptionbudget.policy/p1 created"),
     ("create token robot", 0, "eyJ"),
     ("create quota q1 --hard=pods=3", 1, "the server could not find the requested resource"),
+    ("diff -f {file}", 1, "+  colour: green"),
+    ("apply -f {file}", 0, "configmap/settings created"),
+    ("diff -f {file}", 0, ""),
+    ("apply -f {file} --prune -l tour=yes", 0, "configmap/settings unchanged"),
+    ("apply -f {file} --server-side", 0, "configmap/settings serverside-applied"),
+    ("replace -f {file}", 0, "configmap/settings replaced"),
+    ("create -f {file}", 1, "Error from server (AlreadyExists): error when creating"),
+    ("delete -f {file}", 0, 'configmap "settings" deleted'),
     ("get all", 0, "deployment.apps/web"),
     ("get pods -o wide", 0, "NOMINATED NODE"),
     ("get pods -o name", 0, "pod/web-"),
@@ -62,6 +70,8 @@ TOUR: tuple[tuple[str, int, str], ...] = (
         1,
         "The request is invalid: the server rejected our request due to an error in our request",
     ),
+    ("autoscale deploy web --min=1 --max=3 --cpu-percent=50", 0, "horizontalpodautoscaler.autoscaling/web autoscaled"),
+    ("delete hpa web", 0, 'horizontalpodautoscaler.autoscaling "web" deleted'),
     ("set image deploy/web hello=example/hello:2", 0, "deployment.apps/web image updated"),
     ("rollout status deploy/web --timeout=30s", 0, "successfully rolled out"),
     ("set env deploy/web A=B", 0, "deployment.apps/web env updated"),
@@ -79,6 +89,14 @@ TOUR: tuple[tuple[str, int, str], ...] = (
     ("run one --image=example/hello:1 --restart=Never", 0, "pod/one created"),
     ("run two --image=example/hello:1 --dry-run=client -o name", 0, "pod/two"),
     ("debug one --image=busybox -- sh", 1, "ephemeral containers are disabled for this cluster"),
+    ("logs deploy/web --tail=1", 0, ""),
+    ("cp {file} {pod}:/tmp/settings", 0, ""),
+    ("exec {pod} -- cat /tmp/settings", 0, "colour: green"),
+    ("cordon node-3", 0, "node/node-3 cordoned"),
+    ("drain node-3 --dry-run=server --pod-selector=app=web", 0, "node/node-3 drained (server dry run)"),
+    ("uncordon node-3", 0, "node/node-3 uncordoned"),
+    ("taint nodes node-3 tour=yes:PreferNoSchedule", 0, "node/node-3 tainted"),
+    ("taint nodes node-3 tour-", 0, "node/node-3 untainted"),
     ("events", 0, "LAST SEEN"),
     ("api-resources --api-group=apps", 0, "replicasets"),
     ("api-versions", 0, "apps/v1"),
@@ -97,6 +115,9 @@ TOUR: tuple[tuple[str, int, str], ...] = (
 )
 
 
+FILE = '{kind: ConfigMap, apiVersion: v1, metadata: {name: settings, labels: {tour: "yes"}}, data: {colour: green}}\n'
+
+
 @pytest.mark.parametrize("binary", toured() or [None], ids=lambda path: path.name if path else "none")
 def test_a_tour_of_commands(binary: Path | None, shop: Command, tmp_path: Path) -> None:
     if binary is None:
@@ -104,10 +125,16 @@ def test_a_tour_of_commands(binary: Path | None, shop: Command, tmp_path: Path) 
     kubectl = Kubectl(binary, Path(shop("kubeconfig").stdout.strip()), tmp_path)
     namespace = "commands-" + (binary.suffix.strip(".") or "one")
     kubectl("create", "namespace", namespace)
+    (tmp_path / "settings.yaml").write_text(FILE)
     wrong: list[str] = []
     try:
         for line, code, told in TOUR:
-            done = kubectl.run("-n", namespace, *line.split(), check=False)
+            words = line.split()
+            if "{pod}" in line:
+                ready = ("get", "pods", "-l", "app=web", "-o", "jsonpath={.items[0].metadata.name}")
+                words = [each.replace("{pod}", kubectl("-n", namespace, *ready)) for each in words]
+            words = [each.replace("{file}", str(tmp_path / "settings.yaml")) for each in words]
+            done = kubectl.run("-n", namespace, *words, check=False)
             said = done.stdout + done.stderr
             if done.returncode != code or told not in said:
                 wrong.append(f"kubectl {line}: {done.returncode}, not {code} with {told!r}: {said[:300]}")
