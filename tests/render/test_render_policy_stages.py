@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from policy_worlds import PORTS, Cluster, addresses, change_something, draw_cluster, draw_network_policy, draw_pod
+from torn_sets import TornSets
 
 from fairlead.agents.node.policy_changes import join_changes
 from fairlead.compile.policies import compile_network_policy
@@ -51,19 +52,6 @@ def _group(role: str) -> PodGroup:
 
 def _term(role: str, action: Action = Action.ACCEPT) -> Term:
     return Term(_group(role), None, action)
-
-
-class TornSets(dict[str, SetContents]):
-    """The sets before a commit, and from some look on those after it."""
-
-    def __init__(self, before: TableContents, after: TableContents, looks: int) -> None:
-        super().__init__(after.sets | before.sets)
-        self._after = after.sets
-        self.left = looks
-
-    def __getitem__(self, name: str) -> SetContents:
-        self.left -= 1
-        return super().__getitem__(name) if self.left >= 0 else self._after.get(name, super().__getitem__(name))
 
 
 class History:

@@ -58,15 +58,16 @@ class AffinityRules:
 
     def rules(self, draws: Map, sticky: Map, timeout: int, width: int) -> Iterator[Rule]:
         """Yield the rules that draw one of `width` numbers, and heed the number the client has if it has a backend."""
-        draw, hold, translate = self._draw(draws, width), self._hold(timeout), self._translate(sticky)
-        yield draw
+        hold, translate, let_go = self._hold(timeout), self._translate(sticky), self._let_go()
+        yield self._draw(draws, width)
         yield hold
         yield self._recall()
         yield translate
-        yield self._let_go()
-        yield draw
-        yield hold
-        yield translate
+        for fewer in (width, 1):  # the backend it held is gone; and so is, once in a while, the one just drawn
+            yield let_go
+            yield self._draw(draws, fewer)
+            yield hold
+            yield translate
 
     def _client(self) -> tuple[Expression, ...]:
         """Load the port's part of the number that the packet carries, and the source address."""

@@ -85,7 +85,10 @@ class ChoiceChains:
         self._pod_prefixes = pod_prefixes
 
     def rules(self, chosen: Chosen) -> tuple[Rule, ...]:
-        """Return the rules that spread new connections evenly over the width; of no width they drop."""
+        """Return the rules that spread new connections evenly over the width; of no width they drop.
+
+        Where a change comes between two looks of a packet, the backend it drew may be gone: the first one takes its place.
+        """
         return (*self._before(chosen.way), *self._choice(chosen))
 
     def _choice(self, chosen: Chosen) -> tuple[Rule, ...]:
@@ -93,7 +96,8 @@ class ChoiceChains:
         if not chosen.width:
             return (Rule((Decide(DROP),)),)
         if not chosen.timeout:
-            return (self._translate(sets.inside_backends if inside else sets.backends, chosen.width),)
+            backends = sets.inside_backends if inside else sets.backends
+            return (self._translate(backends, chosen.width), self._translate(backends, 1))
         draws, sticky = (sets.inside_draws, sets.inside_sticky) if inside else (sets.draws, sets.sticky)
         return tuple(self._affinity.rules(draws, sticky, chosen.timeout, chosen.width))
 
