@@ -27,10 +27,17 @@ def pod(name: str) -> dict[str, Any]:
 
 def test_the_official_client(kubeconfig: str) -> None:
     core: Any = kubernetes.client.CoreV1Api(kubernetes.config.new_client_from_config(kubeconfig))
+    before = core.list_namespaced_pod("default").metadata.resource_version
     core.create_namespaced_pod("default", pod("official"))
     seen: list[str] = []
     watch: Any = kubernetes.watch.Watch()
-    events = watch.stream(core.list_namespaced_pod, "default", label_selector="made-by=official", timeout_seconds=20)
+    events = watch.stream(
+        core.list_namespaced_pod,
+        "default",
+        label_selector="made-by=official",
+        resource_version=before,
+        timeout_seconds=20,
+    )
     for event in events:
         shown = event["object"]
         seen.append(event["type"])
