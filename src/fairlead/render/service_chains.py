@@ -87,7 +87,7 @@ class ChoiceChains:
     def rules(self, chosen: Chosen) -> tuple[Rule, ...]:
         """Return the rules that spread new connections evenly over the width; of no width they drop.
 
-        Where a change comes between two looks of a packet, and the backend it drew is gone, the first one takes its place.
+        If a change comes between two looks of a packet, and takes the backend it drew, the first one takes its place.
         """
         return (*self._before(chosen.way), *self._choice(chosen))
 
