@@ -43,6 +43,7 @@ from fairlead.cluster.kubelet.statuses import (
     phase_of,
     time_text,
 )
+from fairlead.cluster.standins.controls import parse_controls
 from fairlead.kube.documents import Document
 from fairlead.kube.pods import Pod
 
@@ -174,6 +175,9 @@ class PodMachine:
 
     def _see(self, pod: Pod, now: float) -> Iterator[Command]:
         self.pod = pod
+        controls, _ = parse_controls(pod.metadata.annotations)
+        for run in self.runs.values():
+            run.held = not controls.ready
         for spec in (*pod.spec.init_containers, *pod.spec.containers):
             run = self.runs.get(spec.name)
             if run is not None and run.spec.image != spec.image:

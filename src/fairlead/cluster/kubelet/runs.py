@@ -52,6 +52,8 @@ class ContainerRun(Struct):
     delayed_since: float = 0.0
     not_before: float = 0.0
     stopping: Stopping | None = None
+    held: bool = False
+    """Whether its pod's annotations ask that it be not ready."""
     probes: dict[ProbeKind, ProbeCourse] = field(default_factory=dict[ProbeKind, ProbeCourse])
 
     @property
@@ -76,7 +78,7 @@ class ContainerRun(Struct):
         if self.init and not self.sidecar:
             return self.stage is Stage.ENDED and self.exit_code == 0
         course = self.probes.get(ProbeKind.READINESS)
-        return self.started and (course is None or course.outcome is Outcome.SUCCESS)
+        return self.started and not self.held and (course is None or course.outcome is Outcome.SUCCESS)
 
     @property
     def done(self) -> bool:

@@ -42,6 +42,7 @@ from fairlead.cluster.launch import ImageRule
 from fairlead.cluster.places import Place
 from fairlead.cluster.standins.answers import Identity
 from fairlead.cluster.standins.client import StandinsClient
+from fairlead.cluster.standins.controls import Controls, parse_controls
 from fairlead.cluster.standins.logbook import LogBook
 from fairlead.cluster.standins.messages import Ended, PortSpec, Start
 from fairlead.cluster.topology import NodeNetwork, PodNetwork, Topology
@@ -288,6 +289,7 @@ class Containers:
                 ports=tuple(PortSpec(port.container_port, port.protocol, port.name) for port in container.ports),
                 log=str(log_path(self._around.state, pod, container.name, command.restarts)),
                 app=image.app,
+                controls=parse_controls(meta.annotations)[0],
             )
             report = await self.standins.start(order, room.netns)
             if isinstance(report, Ended):
@@ -403,6 +405,12 @@ class Containers:
         if key not in self._programs:
             self._typed[key] = code
             self.standins.stop(key, 0)
+
+    def tune(self, pod: Pod, name: str, restarts: int, controls: Controls) -> None:
+        """Have a stand-in behave so from now on; programs are what they are."""
+        key = _key(pod, name, restarts)
+        if key not in self._programs:
+            self.standins.tune(key, controls)
 
     def terminate(self, pod: Pod, command: Terminate) -> None:
         """Ask a container to end."""

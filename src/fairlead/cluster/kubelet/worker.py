@@ -43,6 +43,7 @@ from fairlead.cluster.kubelet.probes import Outcome
 from fairlead.cluster.kubelet.runs import Stage
 from fairlead.cluster.kubelet.runtime import TOKEN_VOLUME, Containers, Refused, Room, Surroundings, log_path
 from fairlead.cluster.places import Place
+from fairlead.cluster.standins.controls import parse_controls
 from fairlead.drivers.errors import FairleadError
 from fairlead.drivers.kubeapi import ApiError, PatchType
 from fairlead.kube.containers import LifecycleHandler
@@ -73,6 +74,7 @@ class PodWorker:
         self._status_due = asyncio.Event()
         self._writer = self._spawn(self._write_statuses())
         self._gone = False
+        self._complained: set[Tell] = set()
 
     @property
     def pod(self) -> Pod:
@@ -135,10 +137,23 @@ class PodWorker:
         """The API shows the pod so. Files that show its labels or annotations follow them."""
         before = self.pod.metadata
         self.send(PodSeen(pod))
+        self._follow_controls(before.annotations, pod.metadata.annotations)
         if (before.labels, before.annotations) != (pod.metadata.labels, pod.metadata.annotations) and any(
             volume.downward_api or volume.projected for volume in pod.spec.volumes
         ):
             self.refresh()
+
+    def _follow_controls(self, before: dict[str, str], now: dict[str, str]) -> None:
+        """Have stand-ins behave as the annotations ask by now, and tell of what cannot be followed."""
+        controls, complaints = parse_controls(now)
+        if controls != parse_controls(before)[0]:
+            for run in self._machine.runs.values():
+                self._containers.tune(self.pod, run.spec.name, run.restarts, controls)
+        for each in complaints:
+            said = Tell("InvalidControl", f"{each.annotation}: {each.message}", warning=True)
+            if said not in self._complained:
+                self._complained.add(said)
+                self._tell(said)
 
     def refresh(self) -> None:
         """Something the pod refers to has changed: files of its volumes follow."""

@@ -3,6 +3,8 @@
 Comes in: an identity, the client's address and a request. Goes out: bytes. Knows no sockets.
 """
 
+from http import HTTPStatus
+
 from msgspec import Struct
 from msgspec.json import encode
 
@@ -10,6 +12,7 @@ from fairlead.cluster.standins.http1 import Request
 
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nServer: fairlead-standin\r\nContent-Length: "
 _END, _END_CLOSING = b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -47,6 +50,15 @@ def answer(opened: bytes, client: tuple[str, int], request: Request, *, close: b
     }
     body = b"%b,%b\n" % (opened, encode(rest)[1:])
     head = b"%b%d%b" % (_HEAD, len(body), _END_CLOSING if close else _END)
+    return head if request.method == "HEAD" else head + body
+
+
+def failure(opened: bytes, request: Request, status: int, *, close: bool) -> bytes:
+    """The response to a request that fails because its pod was asked to fail."""
+    body = b"%b,%b\n" % (opened, encode({"error": "as its error-rate asks"})[1:])
+    reason = _REASONS.get(status, "Error")
+    told = f"HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\nServer: fairlead-standin\r\n"
+    head = f"{told}Content-Length: {len(body)}".encode() + (_END_CLOSING if close else _END)
     return head if request.method == "HEAD" else head + body
 
 

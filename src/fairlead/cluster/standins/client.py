@@ -13,7 +13,21 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from fairlead.cluster.standins.messages import MOST, Ended, Report, Start, Started, Stop, decode_report, encode
+from fairlead.cluster.standins.controls import Controls
+from fairlead.cluster.standins.messages import (
+    MOST,
+    Count,
+    Counted,
+    Ended,
+    Report,
+    Served,
+    Start,
+    Started,
+    Stop,
+    Tune,
+    decode_report,
+    encode,
+)
 
 _RETRY = 0.02  # seconds between attempts to connect
 PROCESS_GONE = "the stand-ins process ended"
@@ -28,8 +42,10 @@ class StandinsClient:
         self._control: socket.socket | None = None
         self._connected = asyncio.Event()
         self._outgoing: deque[tuple[bytes, int]] = deque()
-        self._starting: dict[str, asyncio.Future[Report]] = {}
+        self._starting: dict[str, asyncio.Future[Started | Ended]] = {}
         self._running: set[str] = set()
+        self._counting: list[asyncio.Future[tuple[Served, ...]]] = []
+        self._counted: list[Served] = []
 
     async def run(self) -> None:
         """Connect, follow the reports, and connect again, until cancelled."""
@@ -46,7 +62,7 @@ class StandinsClient:
         finally:
             self._lose()
 
-    async def start(self, order: Start, netns: int) -> Report:
+    async def start(self, order: Start, netns: int) -> Started | Ended:
         """Start a container in the namespace `netns`; Started, or Ended with the reason why it did not."""
         await self._connected.wait()
         future = asyncio.get_running_loop().create_future()
@@ -58,6 +74,20 @@ class StandinsClient:
         """End a container within `grace` seconds; asked again with 0 it ends at once. `on_ended` tells when it has."""
         if container in self._running or container in self._starting:
             self._queue(encode(Stop(container, grace)), -1)
+
+    def tune(self, container: str, controls: Controls) -> None:
+        """Have a container behave so from now on."""
+        if container in self._running:
+            self._queue(encode(Tune(container, controls)), -1)
+
+    async def count(self) -> tuple[Served, ...]:
+        """Return what every container has served; nothing while the process is not there."""
+        if self._control is None:
+            return ()
+        future: asyncio.Future[tuple[Served, ...]] = asyncio.get_running_loop().create_future()
+        self._counting.append(future)
+        self._queue(encode(Count()), -1)
+        return await future
 
     async def _connect(self) -> socket.socket:
         while True:
@@ -74,6 +104,14 @@ class StandinsClient:
                 return control
 
     def _take(self, report: Report) -> None:
+        if isinstance(report, Counted):
+            self._counted += report.served
+            if report.last and self._counting:
+                waiting, served = self._counting.pop(0), tuple(self._counted)
+                self._counted = []
+                if not waiting.done():
+                    waiting.set_result(served)
+            return
         future = self._starting.pop(report.id, None)
         if isinstance(report, Started):
             self._running.add(report.id)
@@ -117,6 +155,10 @@ class StandinsClient:
             if fd >= 0:
                 os.close(fd)
         self._outgoing.clear()
+        counting, self._counting, self._counted = self._counting, [], []
+        for waiting in counting:
+            if not waiting.done():
+                waiting.set_result(())
         starting, self._starting = self._starting, {}
         running, self._running = self._running, set()
         for container, future in starting.items():

@@ -8,7 +8,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from fairlead.cluster.standins.answers import CONTINUE, answer, refusal
+from fairlead.cluster.standins.answers import CONTINUE, answer, failure, refusal
+from fairlead.cluster.standins.course import Course, Fate
 from fairlead.cluster.standins.health import PREFACE, HealthServer
 from fairlead.cluster.standins.http1 import (
     ExpectsContinue,
@@ -19,6 +20,7 @@ from fairlead.cluster.standins.http1 import (
 )
 from fairlead.cluster.standins.websocket import GOING_AWAY, Echo, accept, wants_websocket
 
+_PROBE = "kube-probe/"
 _UNDECIDED_FOR = 0.2  # seconds that bytes such as "GE" may wait for the rest of a method
 
 
@@ -29,6 +31,7 @@ class Serving(Protocol):
     """The JSON that every answer begins with."""
     connections: "set[Connection]"
     ending: bool
+    course: Course
 
     def log(self, line: str, /) -> None: ...
 
@@ -45,6 +48,9 @@ class Connection(asyncio.Protocol):
         self._receive: Callable[[bytes], None] = self._decide
         self._reader: RequestReader | None = None
         self._websocket: Echo | None = None
+        self._waiting: asyncio.TimerHandle | None = None
+        """Runs while an answer is held back, and with it all that come after it."""
+        self._ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -55,8 +61,9 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._waiting):
+            if timer is not None:
+                timer.cancel()
         self._serving.connections.discard(self)
         self._transport = None
 
@@ -67,7 +74,8 @@ class Connection(asyncio.Protocol):
         """Answer what is still buffered, then close as well."""
         if self._reader is None:
             self._become_echo()
-        return False
+        self._ended = True
+        return self._waiting is not None
 
     def pause_writing(self) -> None:
         """Stop reading from a client that does not read."""
@@ -84,7 +92,7 @@ class Connection(asyncio.Protocol):
         if self._websocket is not None:
             self._send(GOING_AWAY)
             self._close()
-        elif self._reader is not None and self._reader.idle:
+        elif self._reader is not None and self._reader.idle and self._waiting is None:
             self._close()
 
     def abort(self) -> None:
@@ -126,6 +134,7 @@ class Connection(asyncio.Protocol):
         if self._receive != self._decide:
             return
         self._receive = self._send
+        self._serving.course.take()
         self._serving.log(f"{self._client[0]}:{self._client[1]} tcp echo")
         self._send(bytes(self._first))
 
@@ -138,9 +147,15 @@ class Connection(asyncio.Protocol):
         self._receive(rest)
 
     def _serve_http(self, data: bytes) -> None:
+        assert self._reader is not None
+        self._reader.feed(data)
+        if self._waiting is None:
+            self._serve_requests()
+
+    def _serve_requests(self) -> None:
+        """Answer every whole request, up to one whose answer has to wait."""
         reader = self._reader
         assert reader is not None
-        reader.feed(data)
         out: list[bytes] = []
         while True:
             event = reader.next_event()
@@ -148,9 +163,13 @@ class Connection(asyncio.Protocol):
                 if wants_websocket(event):
                     self._send(b"".join(out))
                     return self._become_websocket(event, reader.rest)
-                close = self._serving.ending or not event.keep_alive
-                out.append(answer(self._serving.opened, self._client, event, close=close))
-                self._serving.log(f'{self._client[0]}:{self._client[1]} "{event.method} {event.target}" 200')
+                fate = self._serving.course.take(probe=event.lower.get("user-agent", "").startswith(_PROBE))
+                if fate.wait:
+                    self._send(b"".join(out))
+                    self._waiting = asyncio.get_running_loop().call_later(fate.wait, self._answer_late, event, fate)
+                    return None
+                said, close = self._answer(event, fate)
+                out.append(said)
                 if close:
                     break
             elif isinstance(event, ExpectsContinue):
@@ -162,10 +181,37 @@ class Connection(asyncio.Protocol):
             else:
                 return self._send(b"".join(out))
         self._send(b"".join(out))
+        return self._serve_no_more()
+
+    def _serve_no_more(self) -> None:
         self._receive = lambda _: None
-        return self._close()
+        self._close()
+
+    def _answer(self, request: Request, fate: Fate) -> tuple[bytes, bool]:
+        """The answer to a request, and whether it is the connection's last."""
+        close = self._serving.ending or not request.keep_alive
+        opened = self._serving.opened
+        if fate.status:
+            said = failure(opened, request, fate.status, close=close)
+        else:
+            said = answer(opened, self._client, request, close=close)
+        told = fate.status or 200
+        self._serving.log(f'{self._client[0]}:{self._client[1]} "{request.method} {request.target}" {told}')
+        return said, close
+
+    def _answer_late(self, request: Request, fate: Fate) -> None:
+        self._waiting = None
+        said, close = self._answer(request, fate)
+        self._send(said)
+        if close:
+            return self._serve_no_more()
+        self._serve_requests()
+        if self._ended and self._waiting is None:
+            self._close()
+        return None
 
     def _become_websocket(self, request: Request, rest: bytes) -> None:
+        self._serving.course.take()
         self._serving.log(f'{self._client[0]}:{self._client[1]} "{request.method} {request.target}" websocket')
         response = accept(request)
         self._send(response)
@@ -185,8 +231,11 @@ class Connection(asyncio.Protocol):
 class Datagrams(asyncio.DatagramProtocol):
     """Answers each datagram with one JSON line about who received it from whom."""
 
-    def __init__(self, reply: Callable[[tuple[str, int], bytes], bytes], log: Callable[[str], None]) -> None:
+    def __init__(
+        self, reply: Callable[[tuple[str, int], bytes], bytes], log: Callable[[str], None], course: Course
+    ) -> None:
         self._reply = reply
+        self._course = course
         self._log = log
         self._transport: asyncio.DatagramTransport | None = None
 
@@ -196,5 +245,6 @@ class Datagrams(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         if self._transport is not None:
             client = (addr[0].removeprefix("::ffff:"), addr[1])
+            self._course.take()
             self._transport.sendto(self._reply(client, data), addr)
             self._log(f"{client[0]}:{client[1]} udp {len(data)} bytes")

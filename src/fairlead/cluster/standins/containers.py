@@ -12,23 +12,25 @@ from contextlib import suppress
 
 from fairlead.cluster.standins.answers import Identity, datagram, opening
 from fairlead.cluster.standins.connections import Connection, Datagrams
+from fairlead.cluster.standins.controls import UNASKED, Controls
+from fairlead.cluster.standins.course import Course
 from fairlead.cluster.standins.messages import PortSpec
 from fairlead.cluster.standins.tls import server_context
 from fairlead.drivers.netns import entered
 
-_BACKLOG = 4096
+BACKLOG = 4096
+"""Clients that may wait to be taken in."""
+
 _BATCH = 64  # connections accepted in one go
-PAUSE = 0.5
-"""Seconds that new clients are still taken in after the order to stop, while the data plane learns of it."""
 
 
 def open_ports(
-    netns: int, pod_ips: tuple[str, ...], ports: tuple[PortSpec, ...]
+    netns: int, pod_ips: tuple[str, ...], ports: tuple[PortSpec, ...], *, listen: bool = True
 ) -> list[tuple[PortSpec, socket.socket]]:
     """Bind every TCP and UDP port of a pod, on all addresses of the families it has. Raises OSError, leaving none open.
 
     With both families one socket serves both (IPV6_V6ONLY off). A port may be declared several times, with a host port
-    each: it is bound once.
+    each: it is bound once. Where it does not `listen` yet, clients are refused.
     """
     dual = any(":" in address for address in pod_ips)
     family = socket.AF_INET6 if dual else socket.AF_INET
@@ -47,8 +49,8 @@ def open_ports(
                 if kind == socket.SOCK_STREAM:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 sock.bind(("::" if dual else "", spec.port))
-                if kind == socket.SOCK_STREAM:
-                    sock.listen(_BACKLOG)
+                if kind == socket.SOCK_STREAM and listen:
+                    sock.listen(BACKLOG)
     except BaseException:
         for _, sock in opened:
             sock.close()
@@ -59,8 +61,11 @@ def open_ports(
 class Listener:
     """One TCP port."""
 
-    def __init__(self, sock: socket.socket, opened: bytes, tls: bool, log: Callable[[str], None]) -> None:
+    def __init__(
+        self, sock: socket.socket, opened: bytes, tls: bool, log: Callable[[str], None], course: Course
+    ) -> None:
         self.opened = opened
+        self.course = course
         self.connections: set[Connection] = set()
         self.ending = False
         self.log = log
@@ -129,7 +134,10 @@ class StandIn:
         identity: Identity,
         opened: list[tuple[PortSpec, socket.socket]],
         log: Callable[[str], None],
+        controls: Controls = UNASKED,
     ) -> None:
+        self.course = Course(controls)
+        self._waking: asyncio.TimerHandle | None = None
         self._listeners: list[Listener] = []
         self._datagrams: list[asyncio.DatagramTransport] = []
         self._identity = identity
@@ -137,26 +145,42 @@ class StandIn:
         self._log = log
 
     async def start(self) -> None:
-        """Serve the opened sockets."""
+        """Serve the opened sockets; TCP only once the slow start is over."""
+        slow = self.course.controls.slow_start
+        if slow:
+            self._waking = asyncio.get_running_loop().call_later(slow, self._listen)
         for spec, sock in self._opened:
             said = opening(self._identity, spec.port)
-            if spec.protocol == "TCP":
-                self._listeners.append(Listener(sock, said, spec.tls, self._log))
-            else:
+            if spec.protocol == "TCP" and not slow:
+                self._listeners.append(Listener(sock, said, spec.tls, self._log, self.course))
+            elif spec.protocol == "UDP":
                 transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
-                    lambda said=said: Datagrams(lambda client, data: datagram(said, client, data), self._log), sock=sock
+                    lambda said=said: Datagrams(
+                        lambda client, data: datagram(said, client, data), self._log, self.course
+                    ),
+                    sock=sock,
                 )
                 self._datagrams.append(transport)
 
+    def _listen(self) -> None:
+        self._waking = None
+        for spec, sock in self._opened:
+            if spec.protocol == "TCP":
+                sock.listen(BACKLOG)
+                said = opening(self._identity, spec.port)
+                self._listeners.append(Listener(sock, said, spec.tls, self._log, self.course))
+        self._log("the slow start is over")
+
     async def stop(self, grace: float) -> int:
-        """Serve on for a moment, each answer a connection's last, as programs do whose preStop hook sleeps; then accept
-        nothing more, give open requests the rest of `grace` seconds and reset what is left. Returns an exit code.
+        """Serve on for the shutdown delay, each answer a connection's last, as programs do whose preStop hook sleeps;
+        then accept nothing more, give open requests the rest of `grace` seconds and reset what is left. Returns an
+        exit code.
         """
         deadline = asyncio.get_running_loop().time() + grace
         for listener in self._listeners:
             listener.ending = True
         if self._opened:
-            await asyncio.sleep(min(grace, PAUSE))
+            await asyncio.sleep(min(grace, self.course.controls.shutdown_delay))
         for listener in self._listeners:
             listener.close()
         while any(listener.busy for listener in self._listeners):
@@ -169,6 +193,11 @@ class StandIn:
 
     def kill(self) -> None:
         """End at once."""
+        if self._waking is not None:
+            self._waking.cancel()
+            for spec, sock in self._opened:
+                if spec.protocol == "TCP":
+                    sock.close()
         for listener in self._listeners:
             listener.abort()
         for transport in self._datagrams:

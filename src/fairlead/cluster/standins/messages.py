@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from fairlead.cluster.standins.answers import Identity
+from fairlead.cluster.standins.controls import UNASKED, Controls
 
 
 class PortSpec(Struct, frozen=True):
@@ -32,6 +33,18 @@ class Start(Struct, frozen=True, kw_only=True, tag=True):
     log: str
     """Path of the log file."""
     app: str = ""
+    controls: Controls = UNASKED
+
+
+class Tune(Struct, frozen=True, tag=True):
+    """Behave so from now on, container `id`."""
+
+    id: str
+    controls: Controls
+
+
+class Count(Struct, frozen=True, tag=True):
+    """Say what every container has served so far."""
 
 
 class Stop(Struct, frozen=True, tag=True):
@@ -55,8 +68,24 @@ class Ended(Struct, frozen=True, tag=True):
     error: str = ""
 
 
-Order = Start | Stop
-Report = Started | Ended
+class Served(Struct, frozen=True, array_like=True):
+    """What one container has served since its start: requests, failed ones among them, CPU seconds as declared."""
+
+    id: str
+    requests: int
+    errors: int
+    cpu: float
+
+
+class Counted(Struct, frozen=True, tag=True):
+    """The answer to Count, in several pieces where there are many containers; `last` marks the last one."""
+
+    served: tuple[Served, ...]
+    last: bool
+
+
+Order = Start | Stop | Tune | Count
+Report = Started | Ended | Counted
 
 MOST = 256 * 1024
 """Bytes of the longest message."""

@@ -12,20 +12,27 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import assert_never
 
 import msgspec
 from msgspec import Struct, field
 
-from fairlead.cluster.standins.containers import PAUSE, StandIn, open_ports
+from fairlead.cluster.standins.containers import StandIn, open_ports
+from fairlead.cluster.standins.controls import PAUSE
 from fairlead.cluster.standins.logbook import LogBook
 from fairlead.cluster.standins.messages import (
     MOST,
+    Count,
+    Counted,
     Ended,
+    Order,
     PortSpec,
     Report,
+    Served,
     Start,
     Started,
     Stop,
+    Tune,
     decode_order,
     encode,
 )
@@ -33,6 +40,8 @@ from fairlead.drivers.netns import close_namespaces
 
 App = Callable[[Start, Sequence[tuple[PortSpec, socket.socket]], Callable[[str], None]], Awaitable[None]]
 """A built-in program: served until cancelled, with its order, its opened sockets and its log."""
+
+_PIECE = 1000  # containers in one Counted: a packet holds several times as many
 
 
 class StandinsConfig(Struct, frozen=True, kw_only=True):
@@ -128,10 +137,31 @@ class Session:
                 sys.stderr.write(f"component=standins order=refused reason={error}\n")
                 close_namespaces(fds)
                 continue
-            if isinstance(order, Start):
+            self._take(order, fds)
+
+    def _take(self, order: Order, fds: list[int]) -> None:
+        match order:
+            case Start():
                 self._spawn(self._start(order, fds))
-            else:
+            case Stop():
                 self._spawn(self._stop(order))
+            case Tune():
+                container = self._running.get(order.id)
+                if container is not None:
+                    container.course.controls = order.controls
+            case Count():
+                self._count()
+            case _:
+                assert_never(order)
+
+    def _count(self) -> None:
+        served = [
+            Served(name, each.course.requests, each.course.errors, each.course.cpu)
+            for name, each in self._running.items()
+        ]
+        for first in range(0, max(1, len(served)), _PIECE):
+            last = first + _PIECE >= len(served)
+            self._outgoing.put_nowait(Counted(tuple(served[first : first + _PIECE]), last))
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
@@ -152,7 +182,8 @@ class Session:
             self._book.write(path, line)
 
         try:
-            opened = open_ports(fds[0], order.identity.pod_ips, order.ports)
+            slow = bool(order.controls.slow_start) and not order.app
+            opened = open_ports(fds[0], order.identity.pod_ips, order.ports, listen=not slow)
         except OSError as error:
             return self._outgoing.put_nowait(Ended(order.id, 128, f"listen: {error.strerror}"))
         finally:
@@ -160,7 +191,7 @@ class Session:
         if order.app:
             self._programs[order.id] = asyncio.ensure_future(self._run_app(order, opened, log))
         else:
-            container = self._running[order.id] = StandIn(order.identity, opened, log)
+            container = self._running[order.id] = StandIn(order.identity, opened, log, order.controls)
             await container.start()
         for spec in order.ports:
             if spec.protocol in ("TCP", "UDP"):
