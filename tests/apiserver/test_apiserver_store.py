@@ -168,20 +168,27 @@ def test_the_log_is_folded_into_the_file_beside_the_writer(tmp_path: Path, monke
     log.close()
 
 
-@pytest.mark.parametrize("damage", ["garbage", "torn"])
+@pytest.mark.parametrize("damage", ["garbage", "torn", "empty", "without tables"])
 def test_a_damaged_file_is_refused_and_left_alone(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "data.sqlite"
     log = SqliteLog(path)
     log.append([Row(PODS, ("a", f"x{n}"), n, b"{}" * 2000) for n in range(200)], 200)
     log.close()
     content = path.read_bytes()
-    broken = b"not a database at all" * 100 if damage == "garbage" else content[: len(content) // 2]
-    path.write_bytes(broken)
+    if damage == "without tables":
+        path.unlink()
+        with sqlite3.connect(path) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+        connection.close()
+    else:
+        broken = {"garbage": b"not a database at all" * 100, "torn": content[: len(content) // 2], "empty": b""}
+        path.write_bytes(broken[damage])
+    left = path.read_bytes()
     with pytest.raises(LogRefusedError) as refused:
         make(SqliteLog(path))
     assert str(path) in str(refused.value)
     assert "move" in refused.value.remedy
-    assert path.read_bytes() == broken
+    assert path.read_bytes() == left
 
 
 def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:

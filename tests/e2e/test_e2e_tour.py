@@ -115,7 +115,14 @@ TOUR: tuple[tuple[str, int, str], ...] = (
 )
 
 
-FILE = '{kind: ConfigMap, apiVersion: v1, metadata: {name: settings, labels: {tour: "yes"}}, data: {colour: green}}\n'
+FILE = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings, labels: {tour: "yes"}}
+data: {colour: green}
+"""
+SINCE = {"auth whoami": 28}
+"""The version from which on a command asks for an API that servers of today have."""
 
 
 @pytest.mark.parametrize("binary", toured() or [None], ids=lambda path: path.name if path else "none")
@@ -129,6 +136,8 @@ def test_a_tour_of_commands(binary: Path | None, shop: Command, tmp_path: Path) 
     wrong: list[str] = []
     try:
         for line, code, told in TOUR:
+            if int(binary.suffix.strip(".") or SINCE.get(line, 0)) < SINCE.get(line, 0):
+                continue
             words = line.split()
             if "{pod}" in line:
                 ready = ("get", "pods", "-l", "app=web", "-o", "jsonpath={.items[0].metadata.name}")

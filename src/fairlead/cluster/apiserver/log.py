@@ -53,6 +53,18 @@ class DiskRefusedError(LogRefusedError):
     transient = True
 
 
+def _create(path: Path) -> None:
+    """Make an empty log, in one step: a file that is there is a whole one, or was torn later and is never mistaken for
+    an empty cluster.
+    """
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    with closing(sqlite3.connect(fresh, isolation_level=None)) as connection:
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {FORMAT};COMMIT;")
+    fresh.rename(path)
+
+
 class SqliteLog:
     """An open log file. One process opens it at a time."""
 
@@ -62,6 +74,8 @@ class SqliteLog:
         self._appended = 0
         self._folding: threading.Thread | None = None
         try:
+            if not path.exists():
+                _create(path)
             self._connection = sqlite3.connect(path, isolation_level=None, timeout=5.0)
             self._open()
         except sqlite3.Error as error:
@@ -70,7 +84,9 @@ class SqliteLog:
     def _open(self) -> None:
         run = self._connection.execute
         version = run("PRAGMA user_version").fetchone()[0]
-        if version not in (0, FORMAT):
+        if version == 0:
+            raise self._corrupt("it has none of the tables it was created with")
+        if version != FORMAT:
             raise LogRefusedError(
                 f"{self._path} was written by another version of Fairlead (format {version}, this one reads {FORMAT})",
                 f"use that version, or move {self._path} away to begin with an empty cluster",
@@ -81,8 +97,6 @@ class SqliteLog:
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = NORMAL")
         run(f"PRAGMA wal_autocheckpoint = {_LAST_RESORT_PAGES}")
-        if version == 0:
-            self._connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {FORMAT};COMMIT;")
 
     def load(self) -> tuple[int, Iterable[Row]]:
         """Return the last revision and every living object."""
