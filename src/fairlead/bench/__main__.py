@@ -58,6 +58,12 @@ def _api() -> list[Measurement]:
     return api()
 
 
+def _serving() -> list[Measurement]:
+    from fairlead.bench.serving import serving
+
+    return serving()
+
+
 def _network() -> list[Measurement]:
     from fairlead.bench.network import network
 
@@ -123,6 +129,7 @@ BENCHMARKS: dict[str, Callable[[], list[Measurement]]] = {
     "follow": _follow,
     "network": _network,
     "api": _api,
+    "serving": _serving,
     "policies": _policies,
     "policed": _policed,
     "reach": _reach,
