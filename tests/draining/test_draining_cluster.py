@@ -9,6 +9,7 @@ the other; otherwise so many go through all of them together.
 import asyncio
 import json
 import os
+import re
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -123,3 +124,27 @@ async def test_new_connections_stop_before_the_process_does_and_what_is_under_wa
     slack = 500.0  # what is stamped by different processes
     assert at["process ended"] > max(ended["straight to the pod"], ended["NodePort"]) - slack
     assert at["pod gone from the API"] >= at["process ended"]
+
+
+async def test_connections_through_a_node_go_on_when_the_node_is_deleted(drained: Cluster) -> None:
+    """`kubectl delete node` of one that has no pod of the application, by the load balancer that led to it."""
+    address = drained.address("service", "web", "-n", "drained")
+    web: Document = {"address": address, "port": 80, "echo": True}
+    assert "goes" not in drained.kubectl("get", "pods", "-n", "drained", "-o", "name"), "on node-3, before"
+
+    def led_to() -> set[str]:
+        listed = drained.at("lb", "nft", "list", "map", "ip", "fairlead", "backends")
+        return set(re.findall(rf"{re.escape(address)} \. tcp \. 80 \. \d+ : (\S+) \.", listed))
+
+    eventually(lambda: led_to() == set(NODES.values()), "rows to all three")
+    async with drained.load("client", {"web": web}, rate=200, kept=0, long=50, seconds=3.0) as found:
+        await asyncio.sleep(1)
+        flows = drained.at("lb", "conntrack", "-L", "-p", "tcp", "--state", "ESTABLISHED")
+        assert f"src={NODES['node-3']}" in flows, "no connection leads through the node"
+        await asyncio.to_thread(drained.kubectl, "delete", "node", "node-3", "--wait=false")
+        await asyncio.to_thread(
+            eventually, lambda: led_to() == set(NODES.values()) - {NODES["node-3"]}, "rows without it"
+        )
+        await asyncio.sleep(1)
+    assert found["web"]["failed"] == 0, found
+    assert found["web"]["long"] >= 50

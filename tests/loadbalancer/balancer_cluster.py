@@ -1,9 +1,15 @@
-"""An embedded cluster with load balancers, driven from outside as a user does."""
+"""An embedded cluster with load balancers, driven from outside as a user does.
+
+What is asked again and again is asked without starting kubectl and `fairlead exec` each time.
+"""
 
 import asyncio
+import base64
+import http.client
 import json
 import os
 import re
+import ssl
 import subprocess
 import sys
 import time
@@ -12,9 +18,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import yaml
+
+from fairlead.cluster.places import open_place
+
 REPOSITORY = Path(__file__).parents[2]
 TRAFFIC = REPOSITORY / "tests/load/load_traffic.py"
 CLIENT = Path(__file__).parent / "balancer_client.py"
+PLURALS = {
+    "service": "api/v1/namespaces/{}/services",
+    "ingress": "apis/networking.k8s.io/v1/namespaces/{}/ingresses",
+    "ipaddresspool": "apis/metallb.io/v1beta1/namespaces/{}/ipaddresspools",
+    "configurationstate": "apis/metallb.io/v1beta1/namespaces/{}/configurationstates",
+}
 REQUEST = "GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n"
 
 T = TypeVar("T")
@@ -33,6 +49,7 @@ class Cluster:
 
     def __init__(self, home: Path) -> None:
         self.home = home
+        self._tls: ssl.SSLContext | None = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -61,13 +78,59 @@ class Cluster:
         """Run a program at a place of the cluster."""
         return self.run("exec", "--from", place, "--", *words, check=check)
 
+    def near(self, place: str, *words: str, check: bool = True) -> str:
+        """Run a program in the network of a place, in nothing else of it: quicker than `at`."""
+        spaces = open_place(self.home / "fairlead" / "run" / "places", place)
+        named = (spaces.user, spaces.net)
+        same = os.fstat(spaces.user).st_ino == Path("/proc/self/ns/user").stat().st_ino
+        join = ([] if same else [f"--user=/proc/self/fd/{spaces.user}"]) + [f"--net=/proc/self/fd/{spaces.net}"]
+        try:
+            done = subprocess.run(
+                ["nsenter", *join, "--", *words],
+                env=self.environment,
+                pass_fds=named,
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+            )
+        finally:
+            for each in (*named, spaces.mount, spaces.pid):
+                os.close(each)
+        assert not check or done.returncode == 0, f"{words}: {done.stdout}\n{done.stderr}"
+        return done.stdout if check else done.stdout + done.stderr
+
     def apply(self, *documents: Document) -> None:
         """Have these objects in the cluster."""
         self.kubectl("apply", "-f", "-", stdin="\n---\n".join(map(json.dumps, documents)))
 
-    def get(self, *words: str) -> Document:
-        """An object, or a list of them."""
-        return json.loads(self.kubectl("get", *words, "-o", "json"))
+    def get(self, kind: str, name: str, namespace: str = "default") -> Document:
+        """An object."""
+        return self.read(f"/{PLURALS[kind].format(namespace)}/{name}")
+
+    def read(self, path: str) -> Document:
+        """What the API server has at a path, with the credentials that kubectl has."""
+        config = yaml.safe_load((self.home / "fairlead" / "kubeconfig").read_text())
+        server = config["clusters"][0]["cluster"]["server"].removeprefix("https://")
+        if self._tls is None:
+            data = config["clusters"][0]["cluster"] | config["users"][0]["user"]
+            files = {
+                each: self.home / f"{each}.pem"
+                for each in ("certificate-authority", "client-certificate", "client-key")
+            }
+            for each, file in files.items():
+                file.write_bytes(base64.b64decode(data[f"{each}-data"]))
+            self._tls = ssl.create_default_context(cafile=str(files["certificate-authority"]))
+            self._tls.load_cert_chain(files["client-certificate"], files["client-key"])
+        connection = http.client.HTTPSConnection(server, timeout=20, context=self._tls)
+        try:
+            connection.request("GET", path, headers={"Accept": "application/json"})
+            answer = connection.getresponse()
+            body = answer.read()
+        finally:
+            connection.close()
+        assert answer.status == 200, body
+        return json.loads(body)
 
     def addresses(self, service: str) -> list[str]:
         """The addresses a Service has been given."""
@@ -78,18 +141,19 @@ class Cluster:
         """The first address a Service is given, waiting for it."""
         return eventually(lambda: self.addresses(service), f"an address for {service}")[0]
 
-    def dial(self, address: str, port: int = 80, count: int = 1, kind: str = "tcp") -> Document:
-        """Dial from the client, and return who answered."""
-        return json.loads(self.at("client", sys.executable, str(CLIENT), kind, address, str(port), str(count)))
+    def dial(self, address: str, port: int = 80, count: int = 1, kind: str = "tcp", patience: float = 2.5) -> Document:
+        """Dial from the client, waiting so many seconds for each answer, and return who answered."""
+        words = (kind, address, str(port), str(count), str(patience))
+        return json.loads(self.near("client", sys.executable, str(CLIENT), *words))
 
     def events(self, name: str) -> list[tuple[str, str]]:
         """Reasons and messages of what was said about an object."""
-        found = self.get("events", "--field-selector", f"involvedObject.name={name}")["items"]
+        found = self.read(f"/api/v1/events?fieldSelector=involvedObject.name%3D{name}")["items"]
         return [(each["reason"], each["message"]) for each in found]
 
     def backends(self, address: str, port: int, protocol: str = "tcp") -> set[str]:
         """The nodes that the load-balancer host's rows lead to."""
-        listed = self.at("lb", "nft", "list", "map", "ip", "fairlead", "backends")
+        listed = self.near("lb", "nft", "list", "map", "ip", "fairlead", "backends")
         return set(re.findall(rf"{re.escape(address)} \. {protocol} \. {port} \. \d+ : (\S+) \.", listed))
 
     @asynccontextmanager

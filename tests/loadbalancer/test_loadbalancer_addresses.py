@@ -15,7 +15,7 @@ def pool(name: str, *addresses: str, **spec: object) -> Document:
     return {
         "apiVersion": "metallb.io/v1beta1",
         "kind": "IPAddressPool",
-        "metadata": {"name": name, "namespace": NAMESPACE},
+        "metadata": {"name": name, "namespace": NAMESPACE, "labels": {"test": "addresses"}},
         "spec": {"addresses": list(addresses), **spec},
     }
 
@@ -23,8 +23,7 @@ def pool(name: str, *addresses: str, **spec: object) -> Document:
 @pytest.fixture
 def cluster(balanced: Cluster) -> Iterator[Cluster]:
     yield balanced
-    balanced.kubectl("delete", "services", "-l", "test=addresses", "--all-namespaces")
-    balanced.kubectl("delete", "ipaddresspools", "--all", "-n", NAMESPACE)
+    balanced.kubectl("delete", "services,ipaddresspools", "-l", "test=addresses", "-A", "--wait=false")
     eventually(lambda: configuration(balanced) == (True, ""), "the pools to be gone")
 
 
@@ -35,16 +34,14 @@ def wanted(name: str, annotations: dict[str, str] | None = None, **spec: Any) ->
 
 
 def configuration(cluster: Cluster) -> tuple[bool, str]:
-    status = cluster.get("configurationstate", "controller", "-n", NAMESPACE).get("status", {})
+    status = cluster.get("configurationstate", "controller", NAMESPACE).get("status", {})
     return status.get("validConfig", False), status.get("lastError", "")
 
 
 def in_use(cluster: Cluster, *names: str) -> None:
     """Wait until these pools are in use."""
     for name in names:
-        eventually(
-            lambda name=name: cluster.get("ipaddresspool", name, "-n", NAMESPACE).get("status"), f"{name} in use"
-        )
+        eventually(lambda name=name: cluster.get("ipaddresspool", name, NAMESPACE).get("status"), f"{name} in use")
 
 
 def said(cluster: Cluster, name: str, reason: str) -> str:
@@ -65,7 +62,7 @@ def test_pools_replace_the_default_one_and_tell_how_full_they_are(cluster: Clust
         "fd00:203:0:113::100",
     }
     counts = {"assignedIPv4": 2, "assignedIPv6": 1, "availableIPv4": 2, "availableIPv6": 1}
-    eventually(lambda: cluster.get("ipaddresspool", "web", "-n", NAMESPACE).get("status") == counts, "the counts")
+    eventually(lambda: cluster.get("ipaddresspool", "web", NAMESPACE).get("status") == counts, "the counts")
     assert cluster.get("service", "a")["metadata"]["annotations"]["metallb.io/ip-allocated-from-pool"] == "web"
     assert "203.0.113.101" in said(cluster, "b", "IPAllocated") or "203.0.113.100" in said(cluster, "b", "IPAllocated")
     assert cluster.dial(cluster.address("b"), 80, 3)["failed"] == 0
@@ -79,11 +76,14 @@ def test_an_exhausted_pool_is_told_in_an_event_and_a_metric_and_served_when_ther
     cluster.apply(wanted("second"))
     assert said(cluster, "second", "AllocationFailed") == "no pool has a free IPv4 address: tiny has 203.0.113.110"
     assert "<pending>" in cluster.kubectl("get", "service", "second")
+    described = cluster.kubectl("describe", "service", "second")
+    assert "AllocationFailed" in described
+    assert "no pool has a free IPv4 address: tiny has 203.0.113.110" in described
     table = cluster.run("status", "--load-balancers")
     (line,) = (each for each in table.splitlines() if each.startswith("default/second"))
     assert "<pending>" in line
     assert "no pool has a free IPv4 address" in line
-    metrics = cluster.at("lb", "curl", "-s", "http://127.0.0.1:7472/metrics")
+    metrics = cluster.near("lb", "curl", "-s", "http://127.0.0.1:7472/metrics")
     assert "fairlead_allocator_services_waiting 1" in metrics
     assert 'metallb_allocator_addresses_in_use_total{pool="tiny"} 1' in metrics
     cluster.kubectl("delete", "service", "first")
@@ -97,6 +97,8 @@ def test_overlapping_pools_leave_the_last_good_ones_in_use_and_say_so(cluster: C
     cluster.apply(pool("wide", "203.0.113.0/24"))
     eventually(lambda: not configuration(cluster)[0], "the configuration to be called invalid")
     assert "overlaps with" in configuration(cluster)[1]
+    words = ("describe", "ipaddresspools", "-n", NAMESPACE)
+    eventually(lambda: "overlaps with" in cluster.kubectl(*words), "an Event that kubectl describe shows")
     assert "configuration not in use" in cluster.run("status", "--load-balancers")
     cluster.apply(wanted("a"))
     assert cluster.address("a") == "203.0.113.120", "the pools that were good go on"
@@ -162,6 +164,7 @@ def test_a_shrunk_pool_keeps_serving_what_is_in_use_and_says_so(cluster: Cluster
     assert cluster.address("a") == "203.0.113.171"
     cluster.apply(pool("web", "203.0.113.170"))
     assert "no pool has 203.0.113.171 any more" in said(cluster, "a", "AddressNotInPool")
+    assert "AddressNotInPool" in cluster.kubectl("describe", "service", "a")
     assert cluster.addresses("a") == ["203.0.113.171"]
     assert cluster.dial("203.0.113.171", 80, 3)["failed"] == 0
 
@@ -173,7 +176,7 @@ def test_a_service_that_is_no_load_balancer_any_more_gives_its_address_back(clus
     cluster.kubectl("patch", "service", "a", "-p", '{"spec":{"type":"NodePort"}}')
     eventually(lambda: not cluster.addresses("a"), "the status to be cleared")
     eventually(lambda: not cluster.backends(address, 80), "rows to go")
-    assert cluster.dial(address, 80)["failed"] == 1
+    assert cluster.dial(address, 80, patience=0.5)["failed"] == 1
     mark = "metallb.io/ip-allocated-from-pool"
     eventually(lambda: mark not in cluster.get("service", "a")["metadata"].get("annotations", {}), "the mark to go")
 

@@ -84,7 +84,7 @@ def made(name: str, kind: str, **spec: Any) -> Document:
 
 def echoes(cluster: Cluster, place: str, address: str, port: int, kind: str = "tcp") -> bool:
     """Whether bytes of no known protocol are answered."""
-    return cluster.at(place, sys.executable, "-c", ECHO, address, str(port), kind, check=False).strip().isdigit()
+    return cluster.near(place, sys.executable, "-c", ECHO, address, str(port), kind, check=False).strip().isdigit()
 
 
 def node_ports(cluster: Cluster) -> tuple[int, int]:
@@ -123,11 +123,11 @@ class TestClusterIP:
         assert not any("nodePort" in port for port in found["spec"]["ports"])
 
     def test_clusterip_shows_pods_who_asks_inside(self, cluster: Cluster) -> None:
-        (pod, *_) = cluster.get("pods", "-l", "app=web")["items"]
+        (pod, *_) = cluster.read("/api/v1/namespaces/default/pods?labelSelector=app%3Dweb")["items"]
         place = f"pod/default/{pod['metadata']['name']}"
         url = f"http://{cluster_ip(cluster, 'inner')}/"
         for _ in range(10):
-            told = json.loads(cluster.at(place, "curl", "-sS", "--max-time", "3", url))
+            told = json.loads(cluster.near(place, "curl", "-sS", "--max-time", "3", url))
             if (
                 told["pod"] != pod["metadata"]["name"]
             ):  # a pod that reaches itself is masqueraded, or it could not answer
@@ -196,7 +196,7 @@ class TestLoadBalancer:
             word for header in (*headers, "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==") for word in ("-H", header)
         ]
         url = f"http://{cluster.address('balanced')}/"
-        told = cluster.at("client", "curl", "-siN", "--max-time", "2", *words, url, check=False)
+        told = cluster.near("client", "curl", "-siN", "--max-time", "0.5", *words, url, check=False)
         assert told.startswith("HTTP/1.1 101")
 
     def test_loadbalancer_costs_an_outside_address_each(self, cluster: Cluster) -> None:
@@ -254,7 +254,7 @@ def ingress_address(cluster: Cluster, name: str) -> str:
 
 
 def ask(cluster: Cluster, address: str, host: str, *options: str) -> Document:
-    told = cluster.at(
+    told = cluster.near(
         "client", "curl", "-sS", "--max-time", "3", "-H", f"Host: {host}", *options, f"http://{address}/", check=False
     )
     return json.loads(told) if told.startswith("{") else {"text": told}
@@ -278,12 +278,12 @@ class TestIngress:
         assert ask(cluster, published, "b.example")["host"] == "b.example"
         assert "404" in str(ask(cluster, published, "elsewhere.example"))
         assert (
-            cluster.get("service", "nginx-ingress", "-n", "nginx-ingress")["status"]["loadBalancer"]["ingress"][0]["ip"]
+            cluster.get("service", "nginx-ingress", "nginx-ingress")["status"]["loadBalancer"]["ingress"][0]["ip"]
             == published
         )
 
     def test_ingress_understands_http_and_no_other_bytes(self, cluster: Cluster, published: str) -> None:
-        assert "400" in cluster.at("client", sys.executable, "-c", NO_HTTP, published)
+        assert "400" in cluster.near("client", sys.executable, "-c", NO_HTTP, published)
 
     def test_ingress_carries_no_raw_udp(self, cluster: Cluster, published: str) -> None:
         assert not echoes(cluster, "client", published, 80, "udp")

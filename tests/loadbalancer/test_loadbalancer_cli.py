@@ -1,22 +1,28 @@
 """Does the command line say what is wrong with what was typed, and answer in both forms?"""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from book_cases import texts
+from msgspec import Struct
+from typer.testing import CliRunner
 
 from fairlead.cli.loadbalancers import LoadBalancerLine, LoadBalancers, load_balancers_text
+from fairlead.cli.main import command_line
 from fairlead.net import parse_address
 
 
-def fairlead(*words: str, home: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "FAIRLEAD_HOME": str(home), "HOME": str(home), "COLUMNS": "200"}
-    environment.pop("KUBECONFIG", None)
-    argv = [sys.executable, "-m", "fairlead", *words]
-    return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=False)
+class Done(Struct):
+    """What became of a command."""
+
+    returncode: int
+    stderr: str
+
+
+def fairlead(*words: str, home: Path) -> Done:
+    environment = {"FAIRLEAD_HOME": str(home), "HOME": str(home), "COLUMNS": "200", "KUBECONFIG": None}
+    told = CliRunner().invoke(command_line(words), words, env=environment)
+    return Done(told.exit_code, told.stderr)
 
 
 @pytest.mark.parametrize(

@@ -71,9 +71,9 @@ def test_connections_reach_all_pods_evenly(cluster: Cluster, kind: str, port: in
 
 def test_the_nodes_are_drawn_evenly_too(cluster: Cluster) -> None:
     address = cluster.address("spread")
-    cluster.at("lb", "conntrack", "-F")
+    cluster.near("lb", "conntrack", "-F")
     cluster.dial(address, 80, 900)
-    flows = cluster.at("lb", "conntrack", "-L", "-p", "tcp")
+    flows = cluster.near("lb", "conntrack", "-L", "-p", "tcp")
     counts = {node: sum(f"src={node} dst={CLIENT}" in line for line in flows.splitlines()) for node in NODES}
     assert sum(counts.values()) > 500
     assert chi_square(counts) < 13.816  # two degrees of freedom
@@ -97,17 +97,17 @@ def test_policy_local_leads_only_to_nodes_that_have_pods(cluster: Cluster) -> No
 
 def test_source_ranges_keep_others_out(cluster: Cluster) -> None:
     address = cluster.address("narrow")
-    found = cluster.dial(address, 80, 1)
+    found = cluster.dial(address, 80, 1, patience=0.5)
     assert found["failed"] == 1
     cluster.kubectl("patch", "service", "narrow", "-p", '{"spec":{"loadBalancerSourceRanges":["198.51.100.0/24"]}}')
-    eventually(lambda: cluster.dial(address, 80, 1)["failed"] == 0, "the client to be let in")
+    eventually(lambda: cluster.dial(address, 80, 1, patience=0.5)["failed"] == 0, "the client to be let in")
 
 
 def test_connections_spread_by_source_keep_their_node(cluster: Cluster) -> None:
     address = cluster.address("by-source")
-    cluster.at("lb", "conntrack", "-F")
+    cluster.near("lb", "conntrack", "-F")
     assert cluster.dial(address, 80, 40)["failed"] == 0
-    flows = cluster.at("lb", "conntrack", "-L", "-p", "tcp")
+    flows = cluster.near("lb", "conntrack", "-L", "-p", "tcp")
     assert sum(any(f"src={node} dst={CLIENT}" in line for line in flows.splitlines()) for node in NODES) == 1
 
 
@@ -151,35 +151,35 @@ def test_pods_that_want_the_proxy_protocol_are_told_the_client_by_it(cluster: Cl
 
 def exchange(cluster: Cluster, address: str, *, check: bool = True) -> str:
     """What comes back, as hexadecimal digits, when five bytes are sent."""
-    told = cluster.at("client", sys.executable, "-c", EXCHANGE, address, check=check).strip()
+    told = cluster.near("client", sys.executable, "-c", EXCHANGE, address, check=check).strip()
     return told if all(each in "0123456789abcdef" for each in told) else ""
 
 
 async def test_draining_a_node_fails_no_connection(cluster: Cluster) -> None:
     address = cluster.address("spread")
     async with cluster.load(f"{address}:80") as load:
-        await asyncio.sleep(1)
+        await asyncio.sleep(0.5)
         await asyncio.to_thread(cluster.kubectl, "cordon", "node-1")
         try:
             await asyncio.to_thread(
                 eventually, lambda: cluster.backends(address, 80) == set(NODES[1:]), "rows without node-1"
             )
-            await asyncio.sleep(2)
+            await asyncio.sleep(1)
         finally:
             await asyncio.to_thread(cluster.kubectl, "uncordon", "node-1")
         await asyncio.to_thread(eventually, lambda: cluster.backends(address, 80) == set(NODES), "rows with node-1")
-        await asyncio.sleep(1)
+        await asyncio.sleep(0.5)
     assert load.told["failed"] == 0, load.told["failures"]
-    assert load.told["made"] > 500
+    assert load.told["made"] > 300
     assert load.told["ended"] == {}, "held connections go on through a node that drains"
     assert len(load.held) == 50
 
 
 async def test_a_node_that_is_cut_off_gets_no_more_connections(cluster: Cluster) -> None:
     address = cluster.address("on-two")
-    cluster.at("lb", "conntrack", "-F")
+    cluster.near("lb", "conntrack", "-F")
     async with flows(cluster, address, 81, 12) as silences, cluster.load(f"{address}:80", rate=100, hold=30) as load:
-        tracked = await asyncio.to_thread(cluster.at, "lb", "conntrack", "-L", "-p", "tcp")
+        tracked = await asyncio.to_thread(cluster.near, "lb", "conntrack", "-L", "-p", "tcp")
         through = {
             port
             for port in load.held
@@ -193,11 +193,11 @@ async def test_a_node_that_is_cut_off_gets_no_more_connections(cluster: Cluster)
         )
         noticed = time.time()
         assert await asyncio.to_thread(lambda: cluster.dial(address, 80, 50)["failed"]) == 0
-        await asyncio.sleep(6)
+        await asyncio.sleep(3)
     cluster.at("node/node-1", "ip", "link", "set", "eth0", "up")
     cluster.at("node/node-1", "ip", "route", "add", "default", "via", "172.18.0.1")
     assert noticed - cut < 8
-    assert max(silences.values()) < 5, "UDP flows that never pause are led to other nodes"
+    assert max(silences.values()) < noticed - cut + 2, "UDP flows that never pause are led to other nodes"
     ended = {int(port) for port in load.told["ended"]}
     assert ended <= through, "connections through other nodes go on"
     eventually(lambda: cluster.backends(address, 80) == set(NODES), "node-1 to come back")
