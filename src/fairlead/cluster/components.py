@@ -38,6 +38,7 @@ from fairlead.cluster.kubelet import main as run_kubelet
 from fairlead.cluster.kubelet.gate import gate_of
 from fairlead.cluster.launch import LaunchPlan
 from fairlead.cluster.manifests import Manifest, apply_manifests
+from fairlead.cluster.metrics.served import SERVED, Metrics
 from fairlead.cluster.resuming import begins, doubt_pods
 from fairlead.cluster.standins.process import StandinsConfig
 from fairlead.cluster.standins.process import main as run_standins
@@ -50,6 +51,7 @@ from fairlead.render.policy_chains import PolicySettings
 API_PORT_INSIDE = 6443
 _DENIED_GROUP = 1
 """The nflog group of each node's denied packets; groups belong to a network namespace."""
+_RESOLUTION = 15.0
 _ADMIN, _ADMINS = "kubernetes-admin", ("system:masters",)
 
 
@@ -204,6 +206,7 @@ async def _serve_api(
         ("pods", "attach"): ExecConnector(server.get, plan.home.sockets / "commands", command=False),
         ("pods", "portforward"): PortForwardConnector(server.get, plan.home.sockets / "places"),
     }
+    server.measure(SERVED, Metrics(server.store, plan.home.sockets / "kubelet", _RESOLUTION).answer)
     LoadBalancerDemand(server.store, balancer_wanted)
     SpeakerDemand(server.store, speakers_wanted)
     client = KubeClient(InProcessTransport(server))

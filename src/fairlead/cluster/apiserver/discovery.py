@@ -52,7 +52,8 @@ class Discovery:
                 "versions": [
                     {
                         "version": each,
-                        "resources": [_aggregated_resource(kind) for kind in kinds],
+                        # A name with a slash in it, as metrics of objects have, has no place in this form.
+                        "resources": [_aggregated_resource(kind) for kind in kinds if "/" not in kind.resource.plural],
                         "freshness": "Current",
                     }
                     for each, kinds in versions.items()

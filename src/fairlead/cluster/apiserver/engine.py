@@ -7,7 +7,7 @@ proxy) never come here.
 
 import random
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -50,6 +50,9 @@ from fairlead.net import Prefix
 if TYPE_CHECKING:
     from fairlead.cluster.apiserver.access.accounts import Accounts
 
+Answers = Callable[[ApiRequest, Target], Awaitable[ApiResponse]]
+"""Answers for a group whose objects are measured rather than stored; raises StatusError."""
+
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
 _NO_STORE = {"Cache-Control": "no-cache, private"}
 
@@ -73,6 +76,8 @@ class ApiServer:
         Raises FairleadError where the log cannot be trusted.
         """
         self._built_in = tuple(kinds)
+        self._measured: tuple[KindSpec, ...] = ()
+        self._groups: dict[str, Answers] = {}
         self._serve(self._built_in)
         self._clock = clock
         self._dice = dice or random.SystemRandom()
@@ -93,13 +98,20 @@ class ApiServer:
     def _serve(self, kinds: tuple[KindSpec, ...]) -> None:
         self._kinds = {(kind.resource.group, kind.resource.version, kind.resource.plural): kind for kind in kinds}
         self._fields = {resource_key(kind): kind for kind in kinds}
-        self._discovery = Discovery(kinds)
+        self._discovery = Discovery((*kinds, *self._measured))
+
+    def measure(self, kinds: tuple[KindSpec, ...], answers: Answers) -> None:
+        """Have the groups of `kinds`, which are not stored, listed by discovery and answered by `answers`."""
+        self._measured += kinds
+        self._groups |= {kind.resource.group: answers for kind in kinds}
+        self._discovery = Discovery((*self._built_in, *self._measured))
+        self._edition = 0
 
     def _look_at_definitions(self) -> None:
         """Serve what users have defined since the last look; kinds of our own are not theirs to replace."""
         if self._edition != self._definitions.edition:
             self._edition = self._definitions.edition
-            own = {kind.resource.group for kind in self._built_in}
+            own = {kind.resource.group for kind in (*self._built_in, *self._measured)}
             custom = (kind for kind in self._definitions.kinds() if kind.resource.group not in own)
             self._serve((*self._built_in, *custom))
 
@@ -172,7 +184,10 @@ class ApiServer:
         target = parse_path(request.path)
         try:
             self.admit(user, request.method, request.path, dict(request.query))
-            answer = await (self._of_server(request) if target is None else self._of_kind(request, target, user))
+            if target is not None and target.group in self._groups:
+                answer = await self._groups[target.group](request, target)
+            else:
+                answer = await (self._of_server(request) if target is None else self._of_kind(request, target, user))
         except StatusError as error:
             answer = ApiResponse(error.code, {"Content-Type": JSON, **_NO_STORE}, error.body())
         except RecursionError:

@@ -12,7 +12,7 @@ come.
 import asyncio
 import io
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -28,6 +28,9 @@ class LogFile(Struct, frozen=True):
     path: Path
     live: bool
 
+
+Tell = Callable[[], Awaitable[bytes]]
+"""Gives the JSON that is served at a path of its own."""
 
 Find = Callable[[str, str, str, bool], LogFile | str]
 """The log of a namespace's pod's container, of its present or previous run; or the words for why there is none."""
@@ -78,8 +81,8 @@ def select(lines: Iterator[bytes], part: Part) -> Iterator[bytes]:
         yield moment + b" " + message if part.timestamps else message
 
 
-async def start_log_server(path: Path, find: Find) -> web.AppRunner:
-    """Serve on a unix socket at `path` until the returned runner is cleaned up."""
+async def start_log_server(path: Path, find: Find, others: Mapping[str, Tell] | None = None) -> web.AppRunner:
+    """Serve on a unix socket at `path` until the returned runner is cleaned up; `others` are further paths."""
 
     async def serve(request: web.Request) -> web.StreamResponse:
         try:
@@ -101,6 +104,12 @@ async def start_log_server(path: Path, find: Find) -> web.AppRunner:
 
     application = web.Application()
     application.router.add_get("/logs/{namespace}/{pod}/{container}", serve)
+    for place, tell in (others or {}).items():
+
+        async def say(_: web.Request, tell: Tell = tell) -> web.Response:
+            return web.Response(body=await tell(), content_type="application/json")
+
+        application.router.add_get(place, say)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,10 +6,12 @@ One process, one loop. Refuses to know what a container is; keeps a worker per p
 import asyncio
 import shutil
 import sys
+import time
 from collections.abc import AsyncIterator, Coroutine, Set
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from fairlead.cluster.kubelet.claims import ClaimFolders
@@ -89,7 +91,7 @@ class Kubelet:
         """Run for ever."""
         raise_descriptor_limit()
         nodes = self._config.topology.nodes.values()
-        runner = await start_log_server(self._config.sockets / "kubelet", self._find_log)
+        runner = await start_log_server(self._config.sockets / "kubelet", self._find_log, {"/usage": self._usage})
         parts: list[Coroutine[Any, Any, None]] = [
             *(NodeReporter(self._client, node, _told).run() for node in nodes),
             self._references.follow_config_maps(),
@@ -188,6 +190,14 @@ class Kubelet:
     async def _find_inside(self, order: Order) -> Inside | str:
         worker = self._worker_of(order.namespace, order.pod)
         return await worker.inside(order.container) if worker else f'pod "{order.pod}" not found'
+
+    async def _usage(self) -> bytes:
+        from fairlead.cluster.kubelet.measuring import measure  # few clusters are measured
+        from fairlead.cluster.metrics.usage import Usage
+
+        served = await self._containers.standins.count()
+        pods = [worker.running() for worker in self._workers.values()]
+        return msgspec.json.encode(Usage(time.time(), measure(pods, self._containers.pids(), served)))
 
     def _follow_log(self, order: Order) -> AsyncIterator[tuple[str, bytes]]:
         return follow_new_lines(lambda: self._find_log(order.namespace, order.pod, order.container, False))

@@ -196,7 +196,7 @@ class Containers:
     async def inside(self, pod: Pod, container: Container, restarts: int, room: Room) -> Inside:
         """Where commands beside a container run, for `kubectl exec`. Raises Refused."""
         folder, hostname = container.working_dir or "/", hostname_of(pod, pod.spec.node_name)
-        program = self._programs.get(_key(pod, container.name, restarts))
+        program = self._programs.get(run_id(pod, container.name, restarts))
         if program is not None:
             return Inside(pid=program.pid, environment=program.environment, folder=folder)
         binds = (*self._own_files(pod, room), (str(self._scratch(room, container)), "/tmp"))
@@ -278,7 +278,7 @@ class Containers:
                 asyncio.get_running_loop().call_soon(self._on_ended, meta.uid, container.name, 0, "")
                 return
             order = Start(
-                id=_key(pod, container.name, command.restarts),
+                id=run_id(pod, container.name, command.restarts),
                 identity=Identity(
                     pod=meta.name,
                     namespace=meta.namespace,
@@ -318,7 +318,7 @@ class Containers:
             raise Refused("ErrImageNeverPull", text)
         if program_of(words, environment) is None and not any(m.mount_path for m in container.volume_mounts):
             raise Refused("RunContainerError", f'exec: "{words[0]}": executable file not found in $PATH')
-        key = _key(pod, container.name, command.restarts)
+        key = run_id(pod, container.name, command.restarts)
         folder = room.folder / "containers" / f"{container.name}-{command.restarts}"
         mounts = self._mounts(pod, container, room, folder, hostname, environment)
         if image.words:
@@ -401,20 +401,24 @@ class Containers:
 
     def end_standin(self, pod: Pod, name: str, restarts: int, code: int) -> None:
         """What somebody ran in place of a stand-in has ended with `code`: so does the stand-in."""
-        key = _key(pod, name, restarts)
+        key = run_id(pod, name, restarts)
         if key not in self._programs:
             self._typed[key] = code
             self.standins.stop(key, 0)
 
+    def pids(self) -> dict[str, int]:
+        """The first process of every program, by its id."""
+        return {key: program.pid for key, program in self._programs.items()}
+
     def tune(self, pod: Pod, name: str, restarts: int, controls: Controls) -> None:
         """Have a stand-in behave so from now on; programs are what they are."""
-        key = _key(pod, name, restarts)
+        key = run_id(pod, name, restarts)
         if key not in self._programs:
             self.standins.tune(key, controls)
 
     def terminate(self, pod: Pod, command: Terminate) -> None:
         """Ask a container to end."""
-        key = _key(pod, command.name, command.restarts)
+        key = run_id(pod, command.name, command.restarts)
         program = self._programs.get(key)
         if program is None:
             self.standins.stop(key, command.grace)
@@ -425,7 +429,7 @@ class Containers:
 
     def kill(self, pod: Pod, command: Kill) -> None:
         """End a container now."""
-        key = _key(pod, command.name, command.restarts)
+        key = run_id(pod, command.name, command.restarts)
         program = self._programs.get(key)
         if program is None:
             self.standins.stop(key, 0)
@@ -437,7 +441,7 @@ class Containers:
         self, pod: Pod, name: str, restarts: int, words: Sequence[str], seconds: float
     ) -> tuple[Outcome, str]:
         """Run a command in a container. A stand-in only takes as long as the sleep in its text, and succeeds."""
-        program = self._programs.get(_key(pod, name, restarts))
+        program = self._programs.get(run_id(pod, name, restarts))
         if program is None:
             await asyncio.sleep(min(seconds, sleep_of(words)))
             return Outcome.SUCCESS, ""
@@ -462,5 +466,6 @@ def log_path(state: Path, pod: Pod, container: str, restarts: int) -> Path:
     return state / "logs" / f"{meta.namespace}_{meta.name}_{meta.uid}" / container / f"{restarts}.log"
 
 
-def _key(pod: Pod, name: str, restarts: int) -> str:
+def run_id(pod: Pod, name: str, restarts: int) -> str:
+    """What one run of a container is known by, here and to the stand-ins process."""
     return f"{pod.metadata.uid}/{name}/{restarts}"

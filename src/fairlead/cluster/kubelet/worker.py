@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fairlead.cluster.kubelet.commands import (
     Command,
@@ -41,7 +41,7 @@ from fairlead.cluster.kubelet.machine import PodMachine
 from fairlead.cluster.kubelet.prober import look
 from fairlead.cluster.kubelet.probes import Outcome
 from fairlead.cluster.kubelet.runs import Stage
-from fairlead.cluster.kubelet.runtime import TOKEN_VOLUME, Containers, Refused, Room, Surroundings, log_path
+from fairlead.cluster.kubelet.runtime import TOKEN_VOLUME, Containers, Refused, Room, Surroundings, log_path, run_id
 from fairlead.cluster.places import Place
 from fairlead.cluster.standins.controls import parse_controls
 from fairlead.drivers.errors import FairleadError
@@ -49,6 +49,9 @@ from fairlead.drivers.kubeapi import ApiError, PatchType
 from fairlead.kube.containers import LifecycleHandler
 from fairlead.kube.documents import Document
 from fairlead.kube.pods import Pod
+
+if TYPE_CHECKING:
+    from fairlead.cluster.kubelet.measuring import Running
 
 _UNSETTLED_FOR = 0.5  # seconds a status that is about to change again is held back
 _FIRST_RETRY, _LAST_RETRY = 0.1, 5.0
@@ -98,6 +101,14 @@ class PodWorker:
         if not self._containers.has_programs(self.pod):
             volumes = [each for each in volumes if not each.name.startswith(TOKEN_VOLUME)]
         return bool(volumes) or any(map(references_of, every))
+
+    def running(self) -> "Running":
+        """The containers that run, for measuring them."""
+        from fairlead.cluster.kubelet.measuring import Running
+
+        runs = [run for run in self._machine.runs.values() if run.stage is Stage.RUNNING]
+        known = ((run.spec.name, run.restarts, run_id(self.pod, run.spec.name, run.restarts)) for run in runs)
+        return Running(self.pod, tuple(known))
 
     def find_log(self, container: str, *, previous: bool) -> LogFile | str:
         """The log file of a container's present or previous run, or the words for why there is none."""
