@@ -110,6 +110,17 @@ async def _http(action: HTTPGetAction, netns: int, host: str, port: int, redirec
     return Outcome.FAILURE, f"HTTP probe failed with statuscode: {status}"
 
 
+def _judged(response: bytes) -> Found:
+    """What a HealthCheckResponse says; an empty one is status 0, and no message at all is an error of the call."""
+    statuses = {b"\x08\x01": "SERVING", b"\x08\x02": "NOT_SERVING", b"\x08\x03": "SERVICE_UNKNOWN"}
+    if not response:
+        return Outcome.FAILURE, "the service is not known there, or does not answer"
+    status = statuses.get(response, "UNKNOWN")
+    if status == "SERVING":
+        return Outcome.SUCCESS, ""
+    return Outcome.FAILURE, f'service unhealthy (responded with "{status}")'
+
+
 async def _grpc(action: GRPCAction, netns: int, host: str, port: int) -> Found:
     reader, writer = await _connect(netns, host, port, tls=False)
     name = action.service.encode()
@@ -128,9 +139,7 @@ async def _grpc(action: GRPCAction, netns: int, host: str, port: int) -> Found:
                     writer.write(h2_frame(SETTINGS, 1, 0))
                 said += payload if kind == DATA and stream == 1 else b""
                 if stream == 1 and flags & END_STREAM:
-                    if said[5:] == b"\x08\x01":
-                        return Outcome.SUCCESS, ""
-                    return Outcome.FAILURE, f'service unhealthy (responded with "{said[5:].hex() or "no status"}")'
+                    return _judged(said[5:])
         return Outcome.FAILURE, "error: the server closed the connection"
     finally:
         writer.transport.abort()
