@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -253,9 +254,18 @@ def ingress_address(cluster: Cluster, name: str) -> str:
     return found[0]["ip"] if found else ""
 
 
-def ask(cluster: Cluster, address: str, host: str, *options: str) -> Document:
+def ask(cluster: Cluster, address: str, host: str, *options: str, path: str = "/") -> Document:
     told = cluster.near(
-        "client", "curl", "-sS", "--max-time", "3", "-H", f"Host: {host}", *options, f"http://{address}/", check=False
+        "client",
+        "curl",
+        "-sS",
+        "--max-time",
+        "3",
+        "-H",
+        f"Host: {host}",
+        *options,
+        f"http://{address}{path}",
+        check=False,
     )
     return json.loads(told) if told.startswith("{") else {"text": told}
 
@@ -292,3 +302,27 @@ class TestIngress:
     def test_ingress_shows_pods_the_client_in_a_header(self, cluster: Cluster, published: str) -> None:
         headers = {name.lower(): value for name, value in ask(cluster, published, "a.example")["headers"].items()}
         assert headers["x-real-ip"] == "198.51.100.2"
+
+    def test_ingress_has_the_whole_shop_behind_one_load_balancer(self, cluster: Cluster, published: str) -> None:
+        """`examples/shop` with `examples/shop-ingress`, as its README shows it."""
+        folders = [word for name in ("shop", "shop-ingress") for word in ("-f", str(REPOSITORY / "examples" / name))]
+        cluster.kubectl("apply", *folders)
+        try:
+            cluster.kubectl("rollout", "status", "deployment/web", "-n", "shop", "--timeout=60s")
+            cluster.kubectl("rollout", "status", "deployment/api", "-n", "shop", "--timeout=60s")
+            for host, path, name in (
+                ("shop.example", "/", "web"),
+                ("shop.example", "/api/items", "api"),
+                ("api.shop.example", "/", "api"),
+            ):
+                found = ask(cluster, published, host, path=path)
+                deadline = time.monotonic() + 20
+                while "headers" not in found and time.monotonic() < deadline:
+                    found = ask(cluster, published, host, path=path)
+                assert found["pod"].startswith(f"{name}-")
+                assert found["path"] == path
+                headers = {key.lower(): value for key, value in found["headers"].items()}
+                assert headers["x-real-ip"] == headers["x-forwarded-for"] == "198.51.100.2"
+            assert cluster.get("ingress", "shop", "shop")["status"]["loadBalancer"]["ingress"][0]["ip"] == published
+        finally:
+            cluster.kubectl("delete", "--wait=false", *folders)
