@@ -61,7 +61,10 @@ def definition() -> dict[str, Any]:
                             "status": {},
                             "scale": {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"},
                         },
-                        "additionalPrinterColumns": [{"name": "When", "type": "string", "jsonPath": ".spec.when"}],
+                        "additionalPrinterColumns": [
+                            {"name": "When", "type": "string", "jsonPath": ".spec.when"},
+                            {"name": "Rows", "type": "string", "jsonPath": ".spec.rows"},
+                        ],
                     },
                 ],
             },
@@ -158,8 +161,11 @@ async def test_a_definition_is_served_from_the_next_request_on(defined: Api) -> 
     schemas = (await defined("GET", index)).json["components"]["schemas"]
     assert schemas["com.example.v1.Tab"]["properties"]["spec"]["required"] == ["when"]
     rows = (await defined("GET", TABS, accept=TABLE)).json
-    assert [column["name"] for column in rows["columnDefinitions"]] == ["Name", "When"]
-    assert rows["rows"][0]["cells"] == ["x", "*"]
+    assert [column["name"] for column in rows["columnDefinitions"]] == ["Name", "When", "Rows"]
+    assert rows["rows"][0]["cells"] == ["x", "*", None]
+    await defined("POST", TABS, tab("y", rows=[{"id": "a"}]))
+    rows = (await defined("GET", TABS, accept=TABLE)).json
+    assert rows["rows"][1]["cells"] == ["y", "*", '[{"id":"a"}]']
 
 
 async def test_status_and_scale_are_subresources(defined: Api) -> None:

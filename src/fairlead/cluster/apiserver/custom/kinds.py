@@ -4,6 +4,7 @@ In: a definition. Out: a `KindSpec` for each version it serves. Objects are stor
 version; between versions nothing is converted but the apiVersion.
 """
 
+import json
 from collections.abc import Iterator
 
 from fairlead.cluster.apiserver.custom import definitions as rules
@@ -143,5 +144,5 @@ def _cell(column: Document, document: Document, now: float) -> Json:
     if text_at(column, "type") == "date":
         return age_text(value, now) if isinstance(value, str) else None
     if text_at(column, "type") == "string" and value is not None and not isinstance(value, str):
-        return str(value).lower() if isinstance(value, bool) else str(value)
+        return json.dumps(value, separators=(",", ":"), sort_keys=True)  # as PrintResults of client-go's jsonpath
     return value
