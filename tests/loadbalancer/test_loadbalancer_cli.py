@@ -7,8 +7,16 @@ from book_cases import texts
 from msgspec import Struct
 from typer.testing import CliRunner
 
-from fairlead.cli.loadbalancers import LoadBalancerLine, LoadBalancers, load_balancers_text
+from fairlead.cli.loadbalancers import (
+    Found,
+    LoadBalancerLine,
+    LoadBalancers,
+    describe_load_balancer,
+    load_balancers_text,
+)
 from fairlead.cli.main import command_line
+from fairlead.kube.core import Event, ObjectReference, Service
+from fairlead.kube.meta import ObjectMeta
 from fairlead.net import parse_address
 
 
@@ -84,3 +92,25 @@ def test_the_table_shows_addresses_announcers_and_trouble() -> None:
 
 def test_where_there_is_nothing_it_says_so() -> None:
     assert load_balancers_text(LoadBalancers(services=(), invalid=())) == "there is no Service of type LoadBalancer"
+
+
+def _event(minute: int, reason: str, message: str) -> Event:
+    return Event(
+        involved_object=ObjectReference(uid="u1"),
+        reason=reason,
+        message=message,
+        last_timestamp=f"2026-11-23T12:{minute:02}:00Z",
+    )
+
+
+def _troubles(*events: Event) -> tuple[str, ...]:
+    found = Found(pools=(), l2=(), bgp=(), nodes=(), events=events, l2_states=(), bgp_states=())
+    return describe_load_balancer(Service(metadata=ObjectMeta(name="a", uid="u1")), found).trouble
+
+
+def test_only_the_last_complaint_of_a_kind_counts_and_none_from_before_an_address_was_given() -> None:
+    full = _event(1, "AllocationFailed", "tiny has two")
+    smaller = _event(2, "AllocationFailed", "tiny has one")
+    dark = _event(3, "NotProgrammed", "no node takes it")
+    assert _troubles(dark, full, smaller) == ("tiny has one", "no node takes it")
+    assert _troubles(full, _event(4, "IPAllocated", "given")) == ("nobody has given it an address",)

@@ -49,7 +49,9 @@ class LoadBalancers(Struct, frozen=True, kw_only=True):
     invalid: tuple[str, ...]
 
 
-class _Found(Struct, frozen=True, kw_only=True):
+class Found(Struct, frozen=True, kw_only=True):
+    """What the API has that tells how a Service of type LoadBalancer fares."""
+
     pools: Sequence[IPAddressPool]
     l2: Sequence[L2Advertisement]
     bgp: Sequence[BGPAdvertisement]
@@ -64,7 +66,7 @@ async def look_at_load_balancers(home: ClusterHome) -> LoadBalancers:
     transport = HttpTransport.from_kubeconfig(home.kubeconfig)
     client = KubeClient(transport)
     try:
-        found = _Found(
+        found = Found(
             pools=(await client.list(IPAddressPool, NAMESPACE)).items,
             l2=(await client.list(L2Advertisement, NAMESPACE)).items,
             bgp=(await client.list(BGPAdvertisement, NAMESPACE)).items,
@@ -82,7 +84,7 @@ async def look_at_load_balancers(home: ClusterHome) -> LoadBalancers:
     return LoadBalancers(services=tuple(lines), invalid=invalid)
 
 
-def describe_load_balancer(service: Service, found: _Found) -> LoadBalancerLine:
+def describe_load_balancer(service: Service, found: Found) -> LoadBalancerLine:
     """Return what there is to say of one Service."""
     meta = service.metadata
     pools, _ = compile_pools(found.pools)
@@ -100,7 +102,7 @@ def describe_load_balancer(service: Service, found: _Found) -> LoadBalancerLine:
     )
 
 
-def _announcers(service: Service, provider: Provider, found: _Found) -> Iterable[str]:
+def _announcers(service: Service, provider: Provider, found: Found) -> Iterable[str]:
     wanted = (service.metadata.namespace, service.metadata.name)
     match provider:
         case Provider.EXTERNAL:
@@ -114,11 +116,11 @@ def _announcers(service: Service, provider: Provider, found: _Found) -> Iterable
 
 
 def _trouble(service: Service, events: Iterable[Event]) -> Iterable[str]:
-    """What was said last of the Service, where that is a complaint: what was mended since is none."""
+    """The last complaint of each kind about the Service: what was mended since is none."""
     about = [each for each in events if each.involved_object.uid == service.metadata.uid]
     about.sort(key=lambda each: each.last_timestamp or "")
     given = max((number for number, each in enumerate(about) if each.reason == "IPAllocated"), default=-1)
-    return dict.fromkeys(each.message for each in about[given + 1 :] if each.reason in _TROUBLE)
+    return {each.reason: each.message for each in about[given + 1 :] if each.reason in _TROUBLE}.values()
 
 
 def load_balancers_text(found: LoadBalancers) -> str:
