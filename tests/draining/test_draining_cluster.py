@@ -21,8 +21,10 @@ from fairlead.bench.draining import MANIFESTS, measure_timeline
 pytestmark = [pytest.mark.kernel, pytest.mark.cluster, pytest.mark.kubectl]
 LONG = bool(os.environ.get("FAIRLEAD_LONG"))
 NODES = {"node-1": "172.18.0.2", "node-2": "172.18.0.3", "node-3": "172.18.0.4"}
+SYSTEM = "metallb-system"
 INSIDE = ("ClusterIP",)
-EVERY = ("ClusterIP", "NodePort", "LoadBalancer", "LoadBalancer, policy Local", "Ingress")
+EVERY = ("ClusterIP", "NodePort", "LoadBalancer", "LoadBalancer, policy Local", "LoadBalancer, l2", "Ingress")
+MEASURED = tuple(each for each in EVERY if each != "LoadBalancer, l2")
 WAYS = [(each,) for each in EVERY] if LONG else [EVERY]
 
 
@@ -33,6 +35,7 @@ def targets(cluster: Cluster, drained: str) -> Document:
         "NodePort": {"address": NODES[drained], "port": 30081, "echo": True},
         "LoadBalancer": {"address": cluster.address("service", "web"), "port": 80, "echo": True},
         "LoadBalancer, policy Local": {"address": cluster.address("service", "local"), "port": 80, "echo": True},
+        "LoadBalancer, l2": {"address": cluster.address("service", "announced"), "port": 80, "echo": True},
         "Ingress": {"address": cluster.address("ingress", "web"), "port": 80, "host": "web.example"},
     }
 
@@ -76,12 +79,26 @@ def pods_on(cluster: Cluster, node: str) -> set[str]:
     return {each["metadata"]["name"] for each in pods}
 
 
+def have_announced_by(cluster: Cluster, node: str) -> None:
+    """Have this node answer for the address of the provider l2."""
+    selectors = [{"matchLabels": {"kubernetes.io/hostname": node}}]
+    patch = json.dumps({"spec": {"nodeSelectors": selectors}})
+    cluster.kubectl("patch", "l2advertisement", "on-link", "-n", SYSTEM, "--type=merge", "-p", patch)
+
+    def announcers() -> list[str]:
+        statuses = cluster.get("servicel2statuses", "-n", SYSTEM)["items"]
+        return [each["status"]["node"] for each in statuses if each["status"]["serviceName"] == "announced"]
+
+    eventually(lambda: announcers() == [node], f"{node} to announce")
+
+
 @pytest.mark.parametrize("ways", WAYS, ids=", ".join)
 async def test_kubectl_drain_fails_no_request(drained: Cluster, ways: tuple[str, ...]) -> None:
-    """The node that is drained is the ingress controller's, of which there is one."""
+    """The node that is drained is the ingress controller's, of which there is one, and the one that announces."""
     (node,) = drained.nodes_of("app.kubernetes.io/name=nginx-ingress", "nginx-ingress")
     before = pods_on(drained, node)
     assert len(before) > 1, "nothing that the budget could refuse"
+    have_announced_by(drained, node)
     words = ("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=90s")
     async with load_through(drained, node, ways) as found, readiness_watched(drained) as ready:
         await asyncio.sleep(1)
@@ -108,7 +125,7 @@ async def test_new_connections_stop_before_the_process_does_and_what_is_under_wa
     found = await measure_timeline(drained.home)
     at = found.moments
     assert not any(found.failures.values()), found
-    new = {way: at[f"last new connection, {way}"] for way in EVERY}
+    new = {way: at[f"last new connection, {way}"] for way in MEASURED}
     rows = {node: at[f"row gone, {node}"] for node in NODES}
     assert new["ClusterIP"] < rows["node-1"], "the client is on that node"
     assert new["NodePort"] < rows["node-3"], "that is the node dialled"
@@ -118,7 +135,7 @@ async def test_new_connections_stop_before_the_process_does_and_what_is_under_wa
     assert new["LoadBalancer, policy Local"] < balancer
     assert max(*rows.values(), *new.values(), balancer) < deaf, "somebody was led to a pod that listens no more"
     assert at["endpoint terminating, serving, not ready"] < at["endpoint gone from the slice"]
-    ended = {way: at[f"last long request ends, {way}"] for way in ("straight to the pod", *EVERY)}
+    ended = {way: at[f"last long request ends, {way}"] for way in ("straight to the pod", *MEASURED)}
     assert deaf < min(ended.values()), "requests under way go on after the pod listens no more"
     assert at["row gone, node-3, policy Local"] > deaf, "the only pod of its node serves while it ends (KEP-1669)"
     slack = 500.0  # what is stamped by different processes
