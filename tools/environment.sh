@@ -63,7 +63,7 @@ install_packages() {
     say "  install them with your package manager and try again"
     return 1
   fi
-  for service in nginx frr; do
+  for service in nginx frr haproxy; do
     case "$1 " in
       *" $service "*) command -v systemctl >/dev/null 2>&1 && systemctl disable -q "$service" >/dev/null 2>&1 ;;
     esac

