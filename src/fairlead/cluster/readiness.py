@@ -64,6 +64,10 @@ def _is_true(conditions: Iterable[object], kind: str) -> bool:
 def _reason(pod: Pod) -> str:
     for status in (*pod.status.init_container_statuses, *pod.status.container_statuses):
         waiting = status.state.waiting if status.state else None
+        ended = status.last_state.terminated if status.last_state else None
+        if ended is not None and not status.ready:
+            where = f"kubectl logs -n {pod.metadata.namespace} {pod.metadata.name} -c {status.name}"
+            return f"container {status.name} has ended with {ended.exit_code}, and again: {where}"
         if waiting is not None and waiting.reason:
             return f"container {status.name} is waiting: {waiting.reason} {waiting.message or ''}".rstrip()
     for condition in pod.status.conditions:

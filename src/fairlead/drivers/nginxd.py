@@ -8,6 +8,7 @@ its pid file, so it is served on by whoever comes next when the process that sta
 import asyncio
 import os
 import re
+import shutil
 import signal
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -58,6 +59,13 @@ class ConfigRefusedError(FairleadError):
         self.line = line
 
 
+class MissingNginxError(FairleadError):
+    """There is no NGINX, or it lacks a module: nothing can be done until somebody installs it."""
+
+
+_PACKAGES = "install the packages nginx, libnginx-mod-http-lua, libnginx-mod-stream and lua-cjson"
+
+
 class Workers(Struct, frozen=True):
     """Process ids of the workers that accept, and of those that finish what they have."""
 
@@ -71,6 +79,15 @@ class Nginx:
     def __init__(self, folder: NginxFolder) -> None:
         self._folder = folder
         self._opened: aiohttp.ClientSession | None = None
+
+    def require(self, modules: Iterable[str] = ()) -> None:
+        """Raise MissingNginxError unless NGINX and these of its modules are installed."""
+        program = self._folder.program
+        if shutil.which(program) is None:
+            raise MissingNginxError(f"there is no program {program}", _PACKAGES)
+        for each in modules:
+            if not Path(each).exists():
+                raise MissingNginxError(f"NGINX has no module {each}", _PACKAGES)
 
     # Files
 
@@ -123,10 +140,7 @@ class Nginx:
                 start_new_session=True,
             )  # fmt: skip
         except OSError as error:
-            raise FairleadError(
-                f"{self._folder.program} cannot be started: {error.strerror}",
-                "install the packages nginx, libnginx-mod-http-lua and libnginx-mod-stream",
-            ) from error
+            raise MissingNginxError(f"{self._folder.program} cannot be started: {error.strerror}", _PACKAGES) from error
         ended = asyncio.create_task(process.wait())
         while self.master() != process.pid:
             if ended.done():

@@ -30,10 +30,7 @@ def render_main(settings: ControllerSettings, layout: Layout) -> Config:
     """The directives before `http`."""
     workers = str(settings.worker_processes) if settings.worker_processes else "auto"
     lines: list[Line] = [
-        *(
-            directive("load_module", Literal(f"{layout.modules}/{name}.so"))
-            for name in ("ndk_http_module", "ngx_http_lua_module", "ngx_stream_module")
-        ),
+        *(directive("load_module", Literal(each)) for each in layout.module_files),
         directive("pid", Literal(layout.path("nginx.pid"))),
         directive("worker_processes", workers),
         directive("worker_shutdown_timeout", f"{settings.worker_shutdown_timeout}s"),

@@ -12,6 +12,8 @@ from fairlead.model.routes import Location, Server
 READ_BY_WORKERS = ("files/users-", "lua/")
 """How the names of those files begin that NGINX's workers open while they serve, and not its master at its start."""
 
+_MODULES = ("ndk_http_module", "ngx_http_lua_module", "ngx_stream_module")
+
 
 class Layout(Struct, frozen=True, kw_only=True):
     """Where this NGINX keeps its files, and what it is told of its surroundings.
@@ -30,6 +32,11 @@ class Layout(Struct, frozen=True, kw_only=True):
     def path(self, name: str) -> str:
         """The path of a file of the folder."""
         return f"{self.directory}/{name}"
+
+    @property
+    def module_files(self) -> tuple[str, ...]:
+        """The paths of the modules that NGINX loads, in the order it needs them."""
+        return tuple(f"{self.modules}/{name}.so" for name in _MODULES)
 
 
 def upstream_id(key: UpstreamKey) -> str:

@@ -62,7 +62,7 @@ def run(config: IngressAgentConfig) -> None:
 
 
 async def main(config: IngressAgentConfig) -> None:
-    """Run until SIGTERM or SIGINT, then let NGINX finish what it has. Raises FairleadError when nothing can be done."""
+    """Run until SIGTERM or SIGINT, then let NGINX finish what it has. Raises MissingNginxError where there is none."""
     named = config.kubeconfig
     transport = HttpTransport.in_cluster() if named is None else HttpTransport.from_kubeconfig(named)
     stop = asyncio.Event()
@@ -71,6 +71,7 @@ async def main(config: IngressAgentConfig) -> None:
         loop.add_signal_handler(number, stop.set)
     config.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     agent = IngressAgent(config, KubeClient(transport))
+    agent.nginx.require(_layout(config).module_files)
     working = asyncio.create_task(agent.run())
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
