@@ -128,5 +128,9 @@ def test_columns() -> None:
     assert AUTOSCALER.row(stored, 0.0)[2] == "cpu: 72%/50%, <unknown>/5 + 1 more..."
 
 
-def test_that_nothing_is_scaled_is_said() -> None:
-    assert "nothing is scaled" in AUTOSCALER.warnings(made(KIND, spec()))[0]
+def test_that_external_metrics_are_not_served_is_said_and_nothing_else() -> None:
+    target = {"type": "Value", "value": "5"}
+    external = {"type": "External", "external": {"metric": {"name": "queue"}, "target": target}}
+    (told,) = AUTOSCALER.warnings(made(KIND, spec(metrics=[CPU, external])))
+    assert told.startswith("spec.metrics[1].external: this cluster serves no external metrics")
+    assert AUTOSCALER.warnings(made(KIND, spec())) == []

@@ -16,7 +16,7 @@ import typer
 from fairlead.cli.homes import DEFAULT_NAME, NameOption, home_named
 from fairlead.cli.output import EXIT_NO, EXIT_REFUSED, EXIT_USAGE, Output, Progress, answer_json, complain
 from fairlead.cluster.home import ClusterHome, ClusterRecord
-from fairlead.cluster.launch import ImageRule, LaunchPlan, launch, open_api_listener
+from fairlead.cluster.launch import Autoscaling, ImageRule, LaunchPlan, launch, open_api_listener
 from fairlead.drivers.errors import FairleadError
 from fairlead.drivers.importing import swift_imports
 from fairlead.drivers.netns import kernel_has_ipv6
@@ -81,6 +81,12 @@ def up(
     ip_family: Annotated[
         IpFamilies, typer.Option("--ip-family", help="Addresses of both families, or of IPv4 alone.")
     ] = IpFamilies.DUAL,
+    hpa_sync_period: Annotated[
+        float, typer.Option("--hpa-sync-period", min=0.1, help="Seconds between looks of an autoscaler at its metrics.")
+    ] = 15.0,
+    hpa_downscale_stabilization: Annotated[
+        float, typer.Option("--hpa-downscale-stabilization", min=0, help="Seconds an autoscaler waits to scale down.")
+    ] = 300.0,
     output: Annotated[Output, typer.Option("-o", "--output", help="The summary as text or JSON.")] = Output.TEXT,
 ) -> None:
     """Boot a cluster, apply manifests, wait until ready and print what is reachable and how. Ctrl-C ends it."""
@@ -99,7 +105,14 @@ def up(
 
     progress.step(f"booting {nodes} node{'s' if nodes > 1 else ''}")
     record = _boot(
-        home, nodes=nodes, rules=rules, api_port=api_port, detach=detach, fresh=fresh, families=_families(ip_family)
+        home,
+        nodes=nodes,
+        rules=rules,
+        api_port=api_port,
+        detach=detach,
+        fresh=fresh,
+        families=_families(ip_family),
+        autoscaling=Autoscaling(sync_period=hpa_sync_period, downscale_stabilization=hpa_downscale_stabilization),
     )
     from fairlead.cli.rollout import bring_up, summary_text
 
@@ -140,6 +153,7 @@ def _boot(
     detach: bool,
     fresh: bool,
     families: tuple[Family, ...],
+    autoscaling: Autoscaling,
 ) -> ClusterRecord:
     with swift_imports():
         from fairlead.cluster.supervisor import supervise
@@ -153,7 +167,15 @@ def _boot(
     listener = open_api_listener(api_port, _remembered_port(remembered))
     port: int = listener.getsockname()[1]
     remembered.write_text(str(port))
-    plan = LaunchPlan(home=home, nodes=nodes, images=rules, families=families, api_port=port, detach=detach)
+    plan = LaunchPlan(
+        home=home,
+        nodes=nodes,
+        images=rules,
+        families=families,
+        api_port=port,
+        detach=detach,
+        autoscaling=autoscaling,
+    )
     record = launch(plan, listener, lock, supervise)
     listener.close()
     return record

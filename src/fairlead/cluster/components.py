@@ -30,6 +30,7 @@ from fairlead.cluster.apiserver.pki import Pki
 from fairlead.cluster.apiserver.proxying import ProxyConnector
 from fairlead.cluster.apiserver.streaming.executing import ExecConnector
 from fairlead.cluster.apiserver.streaming.forwarding import PortForwardConnector
+from fairlead.cluster.autoscaling import AutoscalerDemand
 from fairlead.cluster.controllers.main import main as run_controllers
 from fairlead.cluster.demand import LoadBalancerDemand, SpeakerDemand
 from fairlead.cluster.dns.app import DNS_IMAGE, dns_app, system_manifests
@@ -51,7 +52,6 @@ from fairlead.render.policy_chains import PolicySettings
 API_PORT_INSIDE = 6443
 _DENIED_GROUP = 1
 """The nflog group of each node's denied packets; groups belong to a network namespace."""
-_RESOLUTION = 15.0
 _ADMIN, _ADMINS = "kubernetes-admin", ("system:masters",)
 
 
@@ -206,10 +206,11 @@ async def _serve_api(
         ("pods", "attach"): ExecConnector(server.get, plan.home.sockets / "commands", command=False),
         ("pods", "portforward"): PortForwardConnector(server.get, plan.home.sockets / "places"),
     }
-    server.measure(SERVED, Metrics(server.store, plan.home.sockets / "kubelet", _RESOLUTION).answer)
+    server.measure(SERVED, Metrics(server.store, plan.home.sockets / "kubelet", plan.autoscaling.sync_period).answer)
     LoadBalancerDemand(server.store, balancer_wanted)
     SpeakerDemand(server.store, speakers_wanted)
     client = KubeClient(InProcessTransport(server))
+    AutoscalerDemand(server.store, client, plan.autoscaling, plan.home.logs)
     if begins(doubted):
         await doubt_pods(client, time.time())
     stop = asyncio.Event()

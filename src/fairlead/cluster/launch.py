@@ -43,6 +43,15 @@ class ImageRule(Struct, frozen=True):
     program: str
 
 
+class Autoscaling(Struct, frozen=True, kw_only=True):
+    """How often autoscalers look, and for how long they remember before they scale down, in seconds; the defaults are
+    those of kube-controller-manager.
+    """
+
+    sync_period: float = 15.0
+    downscale_stabilization: float = 300.0
+
+
 class LaunchPlan(Struct, frozen=True, kw_only=True):
     """What to start: decided by the command line, read by the supervisor."""
 
@@ -53,6 +62,7 @@ class LaunchPlan(Struct, frozen=True, kw_only=True):
     """Of addresses, the first one that of the cluster's own Services."""
     api_port: int
     detach: bool
+    autoscaling: Autoscaling = Autoscaling()
 
 
 Supervise = Callable[[LaunchPlan, socket.socket, Report], NoReturn]

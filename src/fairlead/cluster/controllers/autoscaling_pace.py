@@ -100,6 +100,24 @@ def settle(bounds: Bounds, history: History, current: int, recommended: int, now
     return Settled(replicas=replicas, stabilized=stabilized, limit=limit, history=replace(history, recommended=kept))
 
 
+def settle_plainly(
+    least: int, most: int, window: float, history: History, current: int, recommended: int, now: float
+) -> Settled:
+    """As `settle`, for an autoscaler without a behavior: at most twice the replicas, or four, at a time; down to the
+    highest recommendation of the window (normalizeDesiredReplicas).
+    """
+    kept = (*(each for each in history.recommended if each.at > now - window), Moment(now, recommended))
+    stabilized = max(each.count for each in kept)
+    reach = max(2 * current, 4)
+    highest, why = (reach, Limit.UP) if most > reach else (most, Limit.MOST)
+    replicas, limit = stabilized, Limit.NONE
+    if stabilized < least:
+        replicas, limit = least, Limit.LEAST
+    elif stabilized > highest:
+        replicas, limit = highest, why
+    return Settled(replicas=replicas, stabilized=stabilized, limit=limit, history=replace(history, recommended=kept))
+
+
 def note_scaling(bounds: Bounds, history: History, before: int, after: int, now: float) -> History:
     """Remember that `before` became `after`, and forget what no policy asks for any longer."""
     up, down = _recent(history.up, bounds.up, bounds.down, now), _recent(history.down, bounds.up, bounds.down, now)

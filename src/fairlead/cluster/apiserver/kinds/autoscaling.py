@@ -3,19 +3,25 @@
 from fairlead.cluster.apiserver.kinds import prepare
 from fairlead.cluster.apiserver.kinds.columns import autoscaling as columns
 from fairlead.cluster.apiserver.kinds.defaults import autoscaling as defaults
+from fairlead.cluster.apiserver.kinds.editing import children
 from fairlead.cluster.apiserver.kinds.spec import KindSpec, Subresource
 from fairlead.cluster.apiserver.kinds.validation import autoscaling as rules
 from fairlead.cluster.apiserver.kinds.validation import texts
 from fairlead.cluster.apiserver.kinds.validation.fields import listed, metadata_of
 from fairlead.kube import autoscaling as types
-from fairlead.kube.documents import Document
+from fairlead.kube.documents import Document, mapping_at, text_at
 from fairlead.kube.resources import resource_of
 
-NOT_SCALED = "this server keeps HorizontalPodAutoscalers, but nothing is scaled by them: use kubectl scale"
+NO_EXTERNAL = "this cluster serves no external metrics: nothing is scaled down while an autoscaler asks for one"
 
 
 def _warnings(autoscaler: Document) -> list[str]:
-    return [NOT_SCALED]
+    metrics = children(mapping_at(autoscaler, "spec"), "metrics")
+    return [
+        f"spec.metrics[{number}].external: {NO_EXTERNAL}"
+        for number, metric in enumerate(metrics)
+        if text_at(metric, "type") == "External"
+    ]
 
 
 AUTOSCALER = KindSpec(
