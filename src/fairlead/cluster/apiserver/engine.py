@@ -40,6 +40,7 @@ from fairlead.cluster.apiserver.store import ExpiredError, Log, ResourceKey, Sto
 from fairlead.cluster.apiserver.strictness import tidy, warning_headers
 from fairlead.cluster.apiserver.tables import Clock
 from fairlead.cluster.apiserver.users import User
+from fairlead.cluster.apiserver.versions import OTHER_KINDS, OtherVersion, other_version
 from fairlead.cluster.apiserver.watch import WatchStream
 from fairlead.cluster.apiserver.writing import Writer, Written
 from fairlead.drivers.errors import FairleadError
@@ -98,13 +99,13 @@ class ApiServer:
     def _serve(self, kinds: tuple[KindSpec, ...]) -> None:
         self._kinds = {(kind.resource.group, kind.resource.version, kind.resource.plural): kind for kind in kinds}
         self._fields = {resource_key(kind): kind for kind in kinds}
-        self._discovery = Discovery((*kinds, *self._measured))
+        self._discovery = Discovery((*kinds, *self._measured, *OTHER_KINDS))
 
     def measure(self, kinds: tuple[KindSpec, ...], answers: Answers) -> None:
         """Have the groups of `kinds`, which are not stored, listed by discovery and answered by `answers`."""
         self._measured += kinds
         self._groups |= {kind.resource.group: answers for kind in kinds}
-        self._discovery = Discovery((*self._built_in, *self._measured))
+        self._discovery = Discovery((*self._built_in, *self._measured, *OTHER_KINDS))
         self._edition = 0
 
     def _look_at_definitions(self) -> None:
@@ -184,8 +185,11 @@ class ApiServer:
         target = parse_path(request.path)
         try:
             self.admit(user, request.method, request.path, dict(request.query))
+            other = other_version(target)
             if target is not None and target.group in self._groups:
                 answer = await self._groups[target.group](request, target)
+            elif other is not None:
+                answer = await self._of_other_version(request, other, user)
             else:
                 answer = await (self._of_server(request) if target is None else self._of_kind(request, target, user))
         except StatusError as error:
@@ -201,6 +205,19 @@ class ApiServer:
         key = (request.method, target.plural if target else "", status)
         self._served[key] = self._served.get(key, 0) + 1
         return answer
+
+    async def _of_other_version(
+        self, request: ApiRequest, other: OtherVersion, user: User
+    ) -> ApiResponse | WatchStream:
+        """Answer a request of a version that is served beside the one that is stored."""
+        converted = other.request(request)
+        target = parse_path(converted.path)
+        assert target is not None
+        answer = await self._of_kind(converted, target, user)
+        if isinstance(answer, WatchStream):
+            answer.rewrite = other.lines
+            return answer
+        return other.answer(answer)
 
     async def _of_server(self, request: ApiRequest) -> ApiResponse:
         """Answer what is about the server and not about objects."""

@@ -96,6 +96,8 @@ class WatchStream:
         self._queue: deque[bytes] = deque()
         self._wakeup = asyncio.Event()
         self._ended = False
+        self.rewrite: Callable[[bytes], bytes] | None = None
+        """What is done to lines on their way out, for who asked for another version."""
         loop = asyncio.get_running_loop()
         self._deadline = loop.time() + plan.timeout
         self._next_bookmark = loop.time() + BOOKMARK_EVERY
@@ -158,6 +160,10 @@ class WatchStream:
 
     async def next(self) -> bytes | None:
         """Return the lines that are ready, waiting for the first; None at the end of the watch."""
+        ready = await self._next()
+        return ready if ready is None or self.rewrite is None else self.rewrite(ready)
+
+    async def _next(self) -> bytes | None:
         initial = b"".join(islice(self._initial, _INITIAL_BATCH))
         if initial:
             return initial

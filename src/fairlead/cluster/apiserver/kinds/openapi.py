@@ -14,6 +14,7 @@ import msgspec
 
 from fairlead.cluster.apiserver.kinds.spec import KindSpec, Subresource
 from fairlead.cluster.apiserver.kinds.table import KINDS
+from fairlead.cluster.apiserver.versions import OTHER_KINDS
 from fairlead.kube.documents import Document, Json
 from fairlead.kube.schema.types import Field, SchemaType, schema_type
 
@@ -66,7 +67,7 @@ def group_path(group: str, version: str) -> str:
 @cache
 def openapi_paths() -> tuple[str, ...]:
     """Return the names of all documents, such as apis/apps/v1, the core group first."""
-    names = {group_path(kind.resource.group, kind.resource.version) for kind in KINDS}
+    names = {group_path(kind.resource.group, kind.resource.version) for kind in (*KINDS, *OTHER_KINDS)}
     return tuple(sorted(names))
 
 
@@ -76,7 +77,11 @@ def openapi_v3(group_version: str) -> bytes | None:
     if group_version not in openapi_paths():
         return None
     return _document(
-        [kind for kind in KINDS if group_path(kind.resource.group, kind.resource.version) == group_version]
+        [
+            kind
+            for kind in (*KINDS, *OTHER_KINDS)
+            if group_path(kind.resource.group, kind.resource.version) == group_version
+        ]
     )
 
 
