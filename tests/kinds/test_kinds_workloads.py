@@ -395,6 +395,10 @@ UNSERVED: dict[str, tuple[dict[str, Any], str]] = {
         pod(volumes=[{"name": "v", "nfs": {"server": "s", "path": "/"}}]),
         "spec.volumes[0].nfs: is not served by this cluster; the pod finds an empty folder",
     ),
+    "memory as a folder, and its size": (
+        pod(volumes=[{"name": "v", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}]),
+        "spec.volumes[0].emptyDir.medium, spec.volumes[0].emptyDir.sizeLimit: are without effect in this cluster",
+    ),
     "other schedulers": (
         pod(schedulerName="mine"),
         "spec.schedulerName: mine is not part of this cluster; the pod waits until it binds it",
@@ -416,6 +420,23 @@ def test_what_is_not_carried_out_is_warned_of(spec: dict[str, Any], message: str
     job = made("CronJob", {"jobTemplate": {"spec": {"template": {"spec": document["spec"]}}}})
     inner = message.replace("spec.", "spec.jobTemplate.spec.template.spec.")
     assert spec_of(job).warnings(job) == [inner]
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "told"),
+    [
+        ("PersistentVolumeClaim", {"volumeMode": "Block"}, "volumes of this cluster are folders, never block devices"),
+        ("PersistentVolumeClaim", {"dataSource": {"kind": "VolumeSnapshot"}}, "spec.dataSource: is without effect"),
+        ("PersistentVolume", {"nfs": {"server": "s"}}, "spec.nfs: is not served by this cluster"),
+        ("PersistentVolume", {"csi": {"driver": "fairlead.dev/folder"}}, ""),
+        ("PersistentVolumeClaim", {"volumeMode": "Filesystem"}, ""),
+    ],
+)
+def test_storage_that_is_not_there_is_warned_of(kind: str, spec: dict[str, Any], told: str) -> None:
+    document = made(kind, spec)
+    warnings = spec_of(document).warnings(document)
+    assert told in "".join(warnings)
+    assert bool(warnings) == bool(told)
 
 
 def test_a_pod_that_asks_for_nothing_special_is_not_warned_about() -> None:

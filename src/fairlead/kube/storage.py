@@ -42,6 +42,12 @@ class CSIPersistentVolumeSource(Wire, frozen=True):
     volume_handle: str = ""
 
 
+class LocalVolumeSource(Wire, frozen=True):
+    """A folder of the node."""
+
+    path: str = ""
+
+
 class PersistentVolumeSpec(Wire, frozen=True):
     """What there is, and whose it is."""
 
@@ -52,6 +58,7 @@ class PersistentVolumeSpec(Wire, frozen=True):
     storage_class_name: str = ""
     volume_mode: str | None = None
     host_path: HostPathVolumeSource | None = None
+    local: LocalVolumeSource | None = None
     csi: CSIPersistentVolumeSource | None = None
 
 

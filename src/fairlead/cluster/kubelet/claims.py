@@ -35,8 +35,10 @@ class ClaimFolders:
             raise MissingError(f'persistentvolume "{claim.spec.volume_name}" not found')
         if volume.spec.host_path is not None:
             return Path(volume.spec.host_path.path)
+        if volume.spec.local is not None:
+            return Path(volume.spec.local.path)
         if volume.spec.csi is None or volume.spec.csi.driver != PROVISIONER:
-            text = f'volumes such as "{volume.metadata.name}" are not served here: use the class standard, or hostPath'
+            text = f'volumes such as "{volume.metadata.name}" are not served here: use the class standard, hostPath or local'
             raise MissingError(text)
         return self._folder(volume.metadata.name)
 

@@ -5,7 +5,7 @@ from fairlead.cluster.apiserver.kinds.columns import storage as columns
 from fairlead.cluster.apiserver.kinds.defaults import storage as defaults
 from fairlead.cluster.apiserver.kinds.spec import KindSpec, ListDocuments, Subresource
 from fairlead.cluster.apiserver.kinds.validation import storage as rules
-from fairlead.cluster.apiserver.kinds.validation import texts
+from fairlead.cluster.apiserver.kinds.validation import texts, unserved
 from fairlead.cluster.apiserver.kinds.validation.fields import listed, listed_update, metadata_of
 from fairlead.kube import disruption
 from fairlead.kube import storage as types
@@ -57,6 +57,7 @@ CLAIM = KindSpec(
     prepare_status=prepare.only_status,
     validate=listed(metadata_of(texts.dns_subdomain), rules.claim_rules),
     validate_update=listed_update(rules.claim_update_rules),
+    warnings=unserved.claim_warnings,
 )
 
 VOLUME = KindSpec(
@@ -74,6 +75,7 @@ VOLUME = KindSpec(
     prepare_update=prepare.keep_status,
     prepare_status=prepare.only_status,
     validate=listed(metadata_of(texts.dns_subdomain), rules.volume_rules),
+    warnings=unserved.volume_warnings,
 )
 
 PRIORITY_CLASS = KindSpec(

@@ -1,7 +1,7 @@
 """What a pod asks for that this cluster does not carry out, though the API has it: said in warnings, never passed over.
 
-In: a pod, or a workload with a pod template, with defaults. Out: sentences for the Warning header. What would be wrong
-to accept at all is refused by the other modules.
+In: a pod, a workload with a pod template, a claim or a volume, with defaults. Out: sentences for the Warning header.
+What would be wrong to accept at all is refused by the other modules.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -10,17 +10,44 @@ from fairlead.cluster.apiserver.kinds.editing import children
 from fairlead.kube.documents import Document, mapping_at, text_at, value_at
 
 _LISTS = ("initContainers", "containers")
-_OF_PODS = ("shareProcessNamespace", "hostPID", "hostIPC", "hostUsers", "resourceClaims", "resources", "os")
+_OF_PODS = (
+    "shareProcessNamespace",
+    "hostPID",
+    "hostIPC",
+    "hostUsers",
+    "resourceClaims",
+    "resources",
+    "os",
+    "setHostnameAsFQDN",
+)
 _OF_CONTAINERS = ("volumeDevices", "resizePolicy", "restartPolicyRules")
 _VOLUMES = frozenset(
     ("configMap", "secret", "emptyDir", "hostPath", "downwardAPI", "projected", "persistentVolumeClaim")
 )
+_OWN_DRIVER = "fairlead.dev/folder"
 _PROJECTED = frozenset(("configMap", "secret", "downwardAPI", "serviceAccountToken"))
 
 
 def pod_warnings(pod: Document) -> list[str]:
     """What of a pod has no effect."""
     return list(_spec_warnings(mapping_at(pod, "spec"), "spec"))
+
+
+def claim_warnings(claim: Document) -> list[str]:
+    """What of a claim has no effect: every volume is a folder, and an empty one."""
+    spec = mapping_at(claim, "spec")
+    told = list(_without_effect(_given(spec, ("dataSource", "dataSourceRef"), "spec")))
+    if text_at(spec, "volumeMode") == "Block":
+        told.append("spec.volumeMode: volumes of this cluster are folders, never block devices")
+    return told
+
+
+def volume_warnings(volume: Document) -> list[str]:
+    """What of a volume has no effect: only folders of this machine are mounted."""
+    spec = mapping_at(volume, "spec")
+    driver = text_at(spec, "csi", "driver")
+    given = [name for name in ("nfs", "csi") if spec.get(name) is not None and driver != _OWN_DRIVER]
+    return [f"spec.{name}: is not served by this cluster; pods that claim it wait" for name in given]
 
 
 def template_warnings(*path: str) -> Callable[[Document], list[str]]:
@@ -76,6 +103,7 @@ def _volume_warnings(volume: Document, path: str) -> Iterator[str]:
     for source in volume.keys() - _VOLUMES - {"name"}:
         if volume[source] is not None:
             yield f"{path}.{source}: is not served by this cluster; the pod finds an empty folder"
+    yield from _without_effect(_given(mapping_at(volume, "emptyDir"), ("medium", "sizeLimit"), f"{path}.emptyDir"))
     for index, source in enumerate(children(mapping_at(volume, "projected"), "sources")):
         for name in source.keys() - _PROJECTED:
             yield f"{path}.projected.sources[{index}].{name}: is not served by this cluster and left out"
