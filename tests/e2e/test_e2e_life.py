@@ -107,6 +107,25 @@ spec:
   podFailurePolicy: {rules: [{action: FailJob, onExitCodes: {operator: In, values: [42]}}]}
   template: {spec: {restartPolicy: Never, containers: [{name: c, image: busybox, command: [sh, -c, exit 42]}]}}
 ---
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: disk}
+spec: {storageClassName: "", capacity: {storage: 1Mi}, accessModes: [ReadWriteOnce], local: {path: FOLDER}}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: disk}
+spec: {storageClassName: "", volumeName: disk, accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: stored}
+spec:
+  restartPolicy: Never
+  volumes: [{name: disk, persistentVolumeClaim: {claimName: disk}}]
+  containers:
+  - {name: c, image: busybox, command: [sh, -c, "echo kept > /d/file"], volumeMounts: [{name: disk, mountPath: /d}]}
+---
 apiVersion: networking.k8s.io/v1
 kind: ServiceCIDR
 metadata: {name: more}
@@ -129,16 +148,24 @@ class Inside(Kubectl):
 
 
 @pytest.fixture(scope="module")
-def kubectl(pair: Command, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a local volume, where a pod may write."""
+    folder = tmp_path_factory.mktemp("disk")
+    folder.chmod(0o777)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def kubectl(pair: Command, disk: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
     binaries = kubectls()
     if not binaries:
         pytest.skip("no kubectl on this machine")
     found = Inside(binaries[-1], Path(pair("kubeconfig").stdout.strip()), tmp_path_factory.mktemp("home"))
     found("create", "namespace", "life")
-    found("apply", "-f", "-", stdin=OBJECTS)
+    found("apply", "-f", "-", stdin=OBJECTS.replace("FOLDER", str(disk)))
     yield found
     found("delete", "namespace", "life", "--timeout=30s")
-    found("delete", "servicecidr", "more", "--timeout=10s")
+    found("delete", "servicecidr/more", "pv/disk", "--timeout=10s")
 
 
 def condition(kubectl: Kubectl, pod: str, kind: str) -> dict[str, str]:
@@ -197,6 +224,11 @@ def test_a_job_ends_at_a_failure_that_its_policy_calls_final(kubectl: Kubectl) -
     assert failed["reason"] == "PodFailurePolicy"
     assert failed["message"].endswith("failed with exit code 42 matching FailJob rule at index 0")
     assert len(kubectl.json("get", "pods", "-l", "job-name=hopeless")["items"]) == 1
+
+
+def test_a_local_volume_is_a_folder_of_this_machine(kubectl: Kubectl, disk: Path) -> None:
+    kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/stored", "--timeout=20s")
+    assert (disk / "file").read_text() == "kept\n"
 
 
 def test_endpoints_by_hand_lead_from_an_address_of_a_second_range_to_a_pod(kubectl: Kubectl) -> None:

@@ -38,8 +38,8 @@ class ClaimFolders:
         if volume.spec.local is not None:
             return Path(volume.spec.local.path)
         if volume.spec.csi is None or volume.spec.csi.driver != PROVISIONER:
-            text = f'volumes such as "{volume.metadata.name}" are not served here: use the class standard, hostPath or local'
-            raise MissingError(text)
+            ways = "use the class standard, hostPath or local"
+            raise MissingError(f'volumes such as "{volume.metadata.name}" are not served here: {ways}')
         return self._folder(volume.metadata.name)
 
     async def follow(self) -> None:
