@@ -159,6 +159,7 @@ class Load:
                 target.told["long"] += 1
             except (OSError, TimeoutError, EOFError) as error:
                 target.fail("long", begun, error)
+                await asyncio.sleep(PAUSE)
 
     async def _echo(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for _ in range(int(self._seconds / PAUSE)):

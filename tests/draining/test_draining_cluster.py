@@ -10,11 +10,14 @@ import asyncio
 import json
 import os
 import re
+import shutil
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import pytest
 from draining_cluster import Cluster, Document, eventually
+from draining_router import routed
 
 from fairlead.bench.draining import MANIFESTS, measure_timeline
 
@@ -116,6 +119,26 @@ async def test_kubectl_drain_fails_no_request(drained: Cluster, ways: tuple[str,
     assert before <= served, "nobody had asked the pods that went"
     drained.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
     eventually(lambda: len(drained.nodes_of("app=web")) == 6, "six pods")
+
+
+@pytest.mark.skipif(not LONG, reason="FAIRLEAD_LONG is not set")
+async def test_kubectl_drain_fails_no_request_by_bgp(drained: Cluster, tmp_path: Path) -> None:
+    """The router spreads connections over all nodes; each goes on announcing while it is drained."""
+    if shutil.which("bird") is None:
+        pytest.skip("no BIRD on this machine")
+    words = ("drain", "node-2", "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=90s")
+    async with routed(drained, tmp_path, tuple(NODES.values())) as address:
+        target: Document = {"address": address, "port": 80, "echo": True}
+        async with drained.load("client", {"bgp": target}, rate=200, kept=20, long=50) as found:
+            await asyncio.sleep(1)
+            flows = drained.at("node/node-2", "conntrack", "-L", "-p", "tcp", "-d", address)
+            assert "ESTABLISHED" in flows, "no connection comes through the node"
+            said = await asyncio.to_thread(drained.kubectl, *words, check=False)
+            await asyncio.sleep(1)
+    drained.kubectl("uncordon", "node-2")
+    assert found["bgp"]["failed"] == 0, found
+    assert found["bgp"]["new"] > 300
+    assert "node/node-2 drained" in said
 
 
 async def test_new_connections_stop_before_the_process_does_and_what_is_under_way_ends_in_order(
