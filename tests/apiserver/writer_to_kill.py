@@ -1,4 +1,7 @@
-"""A process that writes until it is killed: each name is printed only once the engine has acknowledged it."""
+"""Processes that write until they are killed: each name is printed only once the engine has acknowledged it.
+
+A line `FOLDER PREFIX` on standard input has a writer forked, who first says `pid NUMBER`; `end` follows its death.
+"""
 
 import asyncio
 import os
@@ -33,4 +36,16 @@ async def write(folder: Path, prefix: str) -> None:
         number += 4
 
 
-asyncio.run(write(Path(sys.argv[1]), sys.argv[2]))
+def main() -> None:
+    """Fork a writer for each line, one after the other."""
+    for line in sys.stdin:
+        folder, prefix = line.split()
+        pid = os.fork()
+        if pid == 0:
+            os.write(1, f"pid {os.getpid()}\n".encode())
+            asyncio.run(write(Path(folder), prefix))
+        os.waitpid(pid, 0)
+        os.write(1, b"end\n")
+
+
+main()
