@@ -25,6 +25,7 @@ VERBS = {
     "reach": "reach",
     "lint": "lint",
     "ingress": "ingress",
+    "autoscaling": "autoscaling",
     "agent": "agent",
 }
 """Each verb, and the name of its module and of the function in it."""

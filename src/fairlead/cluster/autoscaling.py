@@ -6,6 +6,7 @@ modules is imported.
 
 import asyncio
 import sys
+import traceback
 from pathlib import Path
 
 from fairlead.cluster.apiserver.store import Store, Stored
@@ -31,7 +32,16 @@ class AutoscalerDemand:
 
     def _changed(self, new: Stored | None, old: Stored | None) -> None:
         if new is not None and self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._scale())
+            self._task = asyncio.get_running_loop().create_task(self._scale_for_ever())
+
+    async def _scale_for_ever(self) -> None:
+        """Scale, and begin anew after a bug, which is told loudly: the rest of the cluster goes on meanwhile."""
+        while True:
+            try:
+                await self._scale()
+            except Exception:
+                traceback.print_exc()
+                await asyncio.sleep(self._plan.sync_period)
 
     async def _scale(self) -> None:
         from fairlead.cluster.controllers.autoscaling_main import decision_line, main
