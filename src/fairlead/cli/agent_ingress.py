@@ -125,7 +125,7 @@ def agent_ingress(
                 namespace=os.environ.get("POD_NAMESPACE", "nginx-ingress"),
                 folder=folder,
                 nginx=nginx,
-                user=_user(user),
+                user=workers_user(user),
                 health=health,
                 election=election_id,
                 shutdown_seconds=shutdown_timeout,
@@ -163,12 +163,17 @@ def _key(text: str, option: str) -> tuple[str, str] | None:
     return namespace, name
 
 
-def _user(named: str) -> str | None:
-    """The user, where we may become another at all: in a user namespace there may be nobody else."""
+def workers_user(named: str) -> str | None:
+    """The user, where we may become another at all: in a user namespace there may be nobody but root.
+
+    Root is named then, as NGINX would become the user it was built for, and end.
+    """
     import pwd
 
-    if not named or os.geteuid() != 0:
+    if os.geteuid() != 0:
         return None
+    if not named:
+        return pwd.getpwuid(0).pw_name
     try:
         wanted = pwd.getpwnam(named).pw_uid
     except KeyError:
@@ -177,4 +182,4 @@ def _user(named: str) -> str | None:
         first, _, count = (int(each) for each in line.split())
         if first <= wanted < first + count:
             return named
-    return None
+    return pwd.getpwuid(0).pw_name
