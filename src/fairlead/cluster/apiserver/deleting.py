@@ -130,7 +130,7 @@ def delete_stored(kind: KindSpec, stored: Stored, options: DeleteOptions, writer
         return Deleted(unstored(stored.key, document), gone=False)
     marked = writer.store.put(resource_key(kind), stored.key, document)
     if resource_key(kind) == RANGES:
-        writer.finish_ranges()
+        writer.addresses.finish_ranges()
         if writer.store.get(RANGES, stored.key) is None:
             return Deleted(marked, gone=True)
     return Deleted(marked, gone=False)

@@ -14,9 +14,8 @@ from datetime import UTC, datetime
 import msgspec
 from msgspec import Struct
 
-from fairlead.cluster.apiserver.allocating import ADDRESSES, SERVICES, Allocating, address_changes
+from fairlead.cluster.apiserver.allocating import Allocating
 from fairlead.cluster.apiserver.calls import Call, decode_object, resource_key
-from fairlead.cluster.apiserver.kinds.addresses import PROTECTION, SERVICE_CIDR
 from fairlead.cluster.apiserver.kinds.errors import AdmissionError, FieldError, invalid, required
 from fairlead.cluster.apiserver.kinds.spec import KindSpec
 from fairlead.cluster.apiserver.negotiation import (
@@ -46,6 +45,7 @@ from fairlead.cluster.apiserver.objectmeta import (
 from fairlead.cluster.apiserver.ownership.tracking import Author, applied, manager_name, track
 from fairlead.cluster.apiserver.patches import apply_patch
 from fairlead.cluster.apiserver.reading import get
+from fairlead.cluster.apiserver.recording import AddressRecords
 from fairlead.cluster.apiserver.statuses import (
     StatusError,
     already_exists,
@@ -62,7 +62,7 @@ from fairlead.cluster.apiserver.store import ObjectKey, Store, Stored
 from fairlead.cluster.apiserver.strictness import tidy, tidy_patched
 from fairlead.cluster.apiserver.tables import Clock
 from fairlead.cluster.apiserver.users import User
-from fairlead.kube.documents import Document, items_at, number_at, text_at
+from fairlead.kube.documents import Document, number_at, text_at
 from fairlead.kube.resources import Resource
 from fairlead.kube.schema.merge import strategic_merge
 
@@ -96,6 +96,9 @@ class Writer:
         self._guard = guard
         self._clock = clock
         self._dice = dice
+        self.addresses = AddressRecords(
+            store, allocating, lambda: {"uid": self._uid(), "creationTimestamp": self.now()}
+        )
 
     def now(self) -> str:
         """Return the time as objects carry it: RFC 3339, whole seconds, UTC."""
@@ -113,8 +116,8 @@ class Writer:
         check_type(call, document)
         warnings = tidy(call.kind, document, call.body if _asked(call) else b"", call.field_validation)
         return self.create_document(
-            call.kind,
-            document,
+            call.kind.kept,
+            call.kind.received(document),
             namespace=call.target.namespace,
             dry_run=call.dry_run,
             warnings=tuple(warnings),
@@ -205,7 +208,7 @@ class Writer:
             return unstored(key, document)
         before = self.store.get(resource_key(kind), key)
         stored = self.store.put(resource_key(kind), key, document)
-        self._record_addresses(kind, stored, before)
+        self.addresses.follow(resource_key(kind), stored, before)
         return stored
 
     # Update.
@@ -217,12 +220,13 @@ class Writer:
         check_name(call, document)
         document = _seen(call, document)
         warnings = tidy(call.kind, document, call.body if _asked(call) else b"", call.field_validation)
+        document = call.kind.received(document)
         existing = self.store.get(call.resource, call.key)
         if existing is None:
             if not call.kind.allow_create_on_update or call.target.subresource:
                 raise not_found(call.kind.resource, call.target.name)
             return self.create_document(
-                call.kind,
+                call.kind.kept,
                 document,
                 namespace=call.target.namespace,
                 dry_run=call.dry_run,
@@ -233,7 +237,7 @@ class Writer:
             told = invalid("metadata.resourceVersion", 0, "must be specified for an update")
             raise refuse(call.kind.resource, call.target.name, [told])
         return self.replace(
-            call.kind,
+            call.kind.kept,
             existing,
             document,
             status=call.target.subresource == "status",
@@ -313,6 +317,8 @@ class Writer:
         if media == STRATEGIC_MERGE_PATCH and call.kind.structure is not None:
             raise unsupported_media_type(media, (JSON_PATCH, MERGE_PATCH, APPLY_PATCH))
         current = existing.document()
+        if call.kind.conversion is not None:
+            current = call.kind.conversion.shown(current)
         current["apiVersion"] = call.api_version
         patched = apply_patch(current, call.body, media, self.merger(call.kind))
         check_type(call, patched)
@@ -320,9 +326,9 @@ class Writer:
         patched = _seen(call, patched)
         warnings = tidy_patched(call.kind, patched, call.field_validation)
         return self.replace(
-            call.kind,
+            call.kind.kept,
             existing,
-            patched,
+            call.kind.received(patched),
             status=call.target.subresource == "status",
             dry_run=call.dry_run,
             warnings=tuple(warnings),
@@ -340,17 +346,18 @@ class Writer:
         if metadata.pop("managedFields", None):
             raise bad_request("metadata.managedFields must be nil")
         warnings = tidy(call.kind, document, b"", call.field_validation)
+        kind, document = call.kind.kept, call.kind.received(document)
         existing = self.store.get(call.resource, call.key)
-        if existing is None and text_at(metadata, "uid"):
+        if existing is None and text_at(document, "metadata", "uid"):
             raise conflict(call.kind.resource, call.target.name, "uid mismatch: the provided object specified uid")
         live = None if existing is None else existing.document()
         author = author_of(call)
-        wanted = applied(call.kind, live, document, author, self.now(), force=call.flag("force"))
+        wanted = applied(kind, live, document, author, self.now(), force=call.flag("force"))
         if existing is None:
             if call.target.subresource:
                 raise not_found(call.kind.resource, call.target.name)
             return self.create_document(
-                call.kind,
+                kind,
                 wanted,
                 namespace=call.target.namespace,
                 dry_run=call.dry_run,
@@ -359,7 +366,7 @@ class Writer:
                 applied=True,
             )
         return self.replace(
-            call.kind,
+            kind,
             existing,
             wanted,
             status=call.target.subresource == "status",
@@ -380,32 +387,8 @@ class Writer:
         if dry_run:
             return unstored(existing.key, existing.document() if document is None else document)
         gone = self.store.delete(resource_key(kind), existing.key, document)
-        self._record_addresses(kind, None, existing)
-        if resource_key(kind) == ADDRESSES:
-            self.finish_ranges()
+        self.addresses.follow(resource_key(kind), None, existing)
         return gone
-
-    def _record_addresses(self, kind: KindSpec, new: Stored | None, old: Stored | None) -> None:
-        """Write down, together with a service, whose addresses are whose."""
-        if resource_key(kind) != SERVICES:
-            return
-        changes = address_changes(new.document() if new else None, old.document() if old else None)
-        for name, document in changes:
-            present = self.store.get(ADDRESSES, ("", name))
-            if document is not None:
-                metadata_of(document).update(uid=self._uid(), creationTimestamp=self.now())
-                self.store.put(ADDRESSES, ("", name), document)
-            elif present is not None:
-                self.store.delete(ADDRESSES, present.key)
-                self.finish_ranges()
-
-    def finish_ranges(self) -> None:
-        """Let go of ranges that are going and that no address holds any more."""
-        for stored in self.allocating.finished_ranges():
-            document = stored.document()
-            metadata = metadata_of(document)
-            metadata["finalizers"] = [each for each in items_at(metadata, "finalizers") if each != PROTECTION]
-            self.settle(SERVICE_CIDR, stored, document)
 
     def _uid(self) -> str:
         return str(uuid.UUID(int=self._dice.getrandbits(128), version=4))

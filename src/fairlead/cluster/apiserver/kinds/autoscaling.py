@@ -1,10 +1,13 @@
-"""The row of the table of kinds for HorizontalPodAutoscalers of autoscaling/v2."""
+"""The rows of the table of kinds for HorizontalPodAutoscalers: autoscaling/v2, which is stored, and v1."""
+
+from msgspec.structs import replace
 
 from fairlead.cluster.apiserver.kinds import prepare
+from fairlead.cluster.apiserver.kinds.autoscaling_v1 import to_v1, to_v2
 from fairlead.cluster.apiserver.kinds.columns import autoscaling as columns
 from fairlead.cluster.apiserver.kinds.defaults import autoscaling as defaults
 from fairlead.cluster.apiserver.kinds.editing import children
-from fairlead.cluster.apiserver.kinds.spec import KindSpec, Subresource
+from fairlead.cluster.apiserver.kinds.spec import Conversion, KindSpec, Subresource
 from fairlead.cluster.apiserver.kinds.validation import autoscaling as rules
 from fairlead.cluster.apiserver.kinds.validation import texts
 from fairlead.cluster.apiserver.kinds.validation.fields import listed, metadata_of
@@ -41,3 +44,12 @@ AUTOSCALER = KindSpec(
     validate=listed(metadata_of(texts.dns_subdomain), rules.autoscaler_rules),
     warnings=_warnings,
 )
+
+AUTOSCALER_V1 = replace(
+    AUTOSCALER,
+    resource=replace(AUTOSCALER.resource, version="v1"),
+    schema="io.k8s.api.autoscaling.v1.HorizontalPodAutoscaler",
+    stored_version=AUTOSCALER.resource.api_version,
+    conversion=Conversion(stored=AUTOSCALER, shown=to_v1, received=to_v2),
+)
+"""The older version of the same objects."""

@@ -7,6 +7,7 @@ arguments.
 
 from collections.abc import Callable, Mapping, Sequence
 
+import msgspec
 from msgspec import Struct
 
 from fairlead.cluster.apiserver.kinds.errors import FieldError
@@ -89,6 +90,14 @@ class ScalePaths(Struct, frozen=True, kw_only=True):
     selector: str
 
 
+class Conversion(Struct, frozen=True, kw_only=True):
+    """How a version of a kind differs from the one that is stored: the stored kind, and documents both ways."""
+
+    stored: "KindSpec"
+    shown: Callable[[Document], Document]
+    received: Callable[[Document], Document]
+
+
 class KindSpec(Struct, frozen=True, kw_only=True):
     """The whole of what one kind adds to the generic engine.
 
@@ -136,6 +145,16 @@ class KindSpec(Struct, frozen=True, kw_only=True):
     structure: Document | None = None
     stored_version: str = ""
     scale_paths: ScalePaths | None = None
+    conversion: Conversion | None = None
+
+    def received(self, document: Document) -> Document:
+        """Return a document of this version as it is stored."""
+        return document if self.conversion is None else self.conversion.received(document)
+
+    @property
+    def kept(self) -> "KindSpec":
+        """The kind whose rules hold for what is stored."""
+        return self if self.conversion is None else self.conversion.stored
 
     @property
     def stored_as(self) -> str:
@@ -143,7 +162,9 @@ class KindSpec(Struct, frozen=True, kw_only=True):
         return self.stored_version or self.resource.api_version
 
     def presented(self, raw: bytes) -> bytes:
-        """Return a stored object as this version of the kind shows it: only the apiVersion differs."""
+        """Return a stored object as this version of the kind shows it; without a conversion only apiVersion differs."""
+        if self.conversion is not None:
+            return msgspec.json.encode(self.conversion.shown(msgspec.json.decode(raw)))
         shown = self.resource.api_version
         if self.stored_as == shown:
             return raw

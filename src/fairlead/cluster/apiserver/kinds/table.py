@@ -4,7 +4,7 @@ from fairlead.cluster.apiserver.custom.kinds import DEFINITION
 from fairlead.cluster.apiserver.kinds import prepare, selectable
 from fairlead.cluster.apiserver.kinds.access import ACCESS
 from fairlead.cluster.apiserver.kinds.addresses import ADDRESSES
-from fairlead.cluster.apiserver.kinds.autoscaling import AUTOSCALER
+from fairlead.cluster.apiserver.kinds.autoscaling import AUTOSCALER, AUTOSCALER_V1
 from fairlead.cluster.apiserver.kinds.cluster_policies import CLUSTER_NETWORK_POLICY
 from fairlead.cluster.apiserver.kinds.columns import basics as basics_columns
 from fairlead.cluster.apiserver.kinds.columns import networking as networking_columns
@@ -368,6 +368,7 @@ KINDS: tuple[KindSpec, ...] = (
     DAEMON_SET,
     *WORK,
     AUTOSCALER,
+    AUTOSCALER_V1,
     *STORAGE,
     CLUSTER_NETWORK_POLICY,
     ENDPOINT_SLICE,
