@@ -106,6 +106,12 @@ def _draining() -> list[Measurement]:
     return draining()
 
 
+def _failover() -> list[Measurement]:
+    from fairlead.bench.failover import failover
+
+    return failover()
+
+
 def _ingress() -> list[Measurement]:
     from fairlead.bench.ingress import ingress
 
@@ -116,6 +122,12 @@ def _routing() -> list[Measurement]:
     from fairlead.bench.routing import routing
 
     return routing()
+
+
+def _controller() -> list[Measurement]:
+    from fairlead.bench.controller import controller
+
+    return controller()
 
 
 BENCHMARKS: dict[str, Callable[[], list[Measurement]]] = {
@@ -135,8 +147,10 @@ BENCHMARKS: dict[str, Callable[[], list[Measurement]]] = {
     "reach": _reach,
     "balance": _balance,
     "draining": _draining,
+    "failover": _failover,
     "ingress": _ingress,
     "routing": _routing,
+    "controller": _controller,
 }
 
 

@@ -90,14 +90,20 @@ def boot(rounds: int = 3) -> list[Measurement]:
 
 def proportional_memory(root: int) -> int:
     """Bytes of proportional set size of the process `root` and everything below it (proc(5), smaps_rollup)."""
-    total = 0
+    return sum(memory for _, memory in proportional_memory_of(root))
+
+
+def proportional_memory_of(root: int) -> list[tuple[str, int]]:
+    """The same of each process by itself, with its command line."""
+    found: list[tuple[str, int]] = []
     for pid in _family(root):
         try:
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            title = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
         except OSError:
             continue
-        total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
-    return total
+        found.append((title, sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))))
+    return found
 
 
 def _family(pid: int) -> list[int]:

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -97,9 +97,30 @@ def _server(folder: Path) -> Generator[_Served]:
         os.waitpid(pid, 0)
 
 
-async def _serve(folder: Path, ready: int) -> None:
+async def serve_objects(folder: Path, objects: Iterable[tuple[str, Document]], ready: Callable[[], object]) -> None:
+    """Serve the objects, by the paths where they are created, with a `kubeconfig` in the folder, for ever.
+
+    `ready` is called when a client may come.
+    """
+    server = await _engine(folder)
+    for path, document in objects:
+        await _ask(server, "POST", path, document)
+    pki, at = Pki(folder / "pki"), socket.create_server(("127.0.0.1", 0))
+    await start(server, [at], pki.server_context(), {})
+    url = f"https://127.0.0.1:{at.getsockname()[1]}"
+    (folder / "kubeconfig").write_text(pki.kubeconfig(url, "bench", ("system:masters",)))
+    ready()
+    await asyncio.Event().wait()
+
+
+async def _engine(folder: Path) -> ApiServer:
     server = ApiServer(SqliteLog(folder / "data.sqlite"), KINDS, service_ranges=(parse_prefix("10.96.0.0/16"),))
     await create_first_objects(server, service_address="10.96.0.1", api_address="172.18.0.1", api_port=6443)
+    return server
+
+
+async def _serve(folder: Path, ready: int) -> None:
+    server = await _engine(folder)
     pki = Pki(folder / "pki")
     engine, bare = (socket.create_server(("127.0.0.1", 0)) for _ in range(2))
     await start(server, [engine], pki.server_context(), {})
