@@ -316,6 +316,8 @@ def test_fields_that_selectors_may_name_are_read() -> None:
     pod = made("Pod", {"nodeName": "n", "hostNetwork": True}, status={"podIPs": [{"ip": "a"}, {"ip": "b"}]})
     labels = BY_KIND["Pod"].field_labels(pod)
     assert (labels["spec.nodeName"], labels["spec.hostNetwork"], labels["status.podIPs"]) == ("n", "true", "a,b")
+    job = made("Job", {}, status={"succeeded": 2})
+    assert BY_KIND["Job"].field_labels(job) == {"status.successful": "2"}
     event = made("Event", involvedObject={"name": "p"}, reportingComponent="kubelet")
     assert BY_KIND["Event"].field_labels(event)["involvedObject.name"] == "p"
     assert BY_KIND["Event"].field_labels(event)["source"] == "kubelet"

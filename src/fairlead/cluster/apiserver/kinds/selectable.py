@@ -16,6 +16,7 @@ SERVICE = ("spec.clusterIP", "spec.type")
 NAMESPACE = ("status.phase",)
 SECRET = ("type",)
 REPLICA_SET = ("status.replicas",)
+JOB = ("status.successful",)
 EVENT_TEXTS = (
     "involvedObject.kind",
     "involvedObject.namespace",
@@ -67,6 +68,11 @@ def node_labels(node: Document) -> Mapping[str, str]:
 def replica_set_labels(replica_set: Document) -> Mapping[str, str]:
     """Return the labels of a replica set."""
     return {"status.replicas": str(number_at(replica_set, "status", "replicas") or 0)}
+
+
+def job_labels(job: Document) -> Mapping[str, str]:
+    """Return the labels of a Job."""
+    return {"status.successful": str(number_at(job, "status", "succeeded") or 0)}
 
 
 def event_labels(event: Document) -> Mapping[str, str]:

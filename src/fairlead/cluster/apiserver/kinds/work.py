@@ -1,6 +1,6 @@
 """Rows of the table of kinds for numbered pods and work that ends: StatefulSet, ControllerRevision, Job, CronJob."""
 
-from fairlead.cluster.apiserver.kinds import prepare
+from fairlead.cluster.apiserver.kinds import prepare, selectable
 from fairlead.cluster.apiserver.kinds.columns import batch as batch_columns
 from fairlead.cluster.apiserver.kinds.columns import workloads as workloads_columns
 from fairlead.cluster.apiserver.kinds.defaults import batch, workloads
@@ -70,6 +70,8 @@ JOB = KindSpec(
     has_status=True,
     columns=batch_columns.JOB,
     row=batch_columns.job_row,
+    field_label_names=selectable.JOB,
+    field_labels=selectable.job_labels,
     default=batch.default_job,
     prepare_create=batch.prepare_job,
     prepare_update=prepare.keep_status,
@@ -110,6 +112,8 @@ REPLICATION_CONTROLLER = KindSpec(
     ),
     columns=workloads_columns.REPLICA_SET,
     row=workloads_columns.replica_set_row,
+    field_label_names=selectable.REPLICA_SET,
+    field_labels=selectable.replica_set_labels,
     admit=_refuse_replication_controller,
 )
 """Listed for those who ask for every kind there is, such as `kubectl apply --prune`; there are never any."""
