@@ -18,7 +18,8 @@ from fairlead.agents.lines import log
 from fairlead.net import Address
 
 PROXY_HEALTH_PORT = 10256
-_BREATH = 0.05  # seconds before a question that met silence is asked again: a refusal comes at once
+BREATH = 0.05
+"""Seconds before a question that met silence is asked again: a refusal comes at once."""
 
 
 class Probe(Struct, frozen=True):
@@ -35,9 +36,9 @@ class ProbeSettings(Struct, frozen=True, kw_only=True):
     do, and while they still serve.
     """
 
-    interval: float = 0.4
+    interval: float = 0.3
     local_interval: float = 0.2
-    patience: float = 0.3
+    patience: float = 0.25
     misses: int = 2
 
 
@@ -100,7 +101,7 @@ class Probing:
             known = self._found.get(probe)
             missed = missed + 1 if answer is Answer.SILENCE else 0
             if answer is Answer.SILENCE and 0 < missed < settings.misses and known is Answer.YES:
-                await asyncio.sleep(_BREATH)
+                await asyncio.sleep(BREATH)
                 continue
             nothing_new = answer is known or (answer is Answer.SILENCE and known is not Answer.YES)
             if not nothing_new:
