@@ -11,7 +11,7 @@ from fairlead.net import parse_prefix
 Made = dict[str, Any]
 """A document whose parts a test may reach into."""
 
-BY_KIND = {spec.resource.kind: spec for spec in KINDS}
+BY_KIND = {spec.resource.kind: spec for spec in reversed(KINDS)}
 RANGE = parse_prefix("10.96.0.0/16")
 
 
