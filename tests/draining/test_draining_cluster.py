@@ -55,7 +55,12 @@ async def load_through(cluster: Cluster, drained: str, ways: tuple[str, ...]) ->
         for place, names in places.items():
             if names:
                 part = len(names) / len(ways)
-                order = {"rate": 200 * part, "kept": round(20 * part), "long": round(50 * part)}
+                order = {
+                    "rate": 200 * part,
+                    "kept": round(20 * part),
+                    "long": round(50 * part),
+                    "seconds": 4.0 if LONG else 2.0,
+                }
                 some = {each: every[each] for each in names}
                 told.append(await stack.enter_async_context(cluster.load(place, some, **order)))
         yield found
@@ -177,7 +182,7 @@ async def test_connections_through_a_node_go_on_when_the_node_is_deleted(drained
         return set(re.findall(rf"{re.escape(address)} \. tcp \. 80 \. \d+ : (\S+) \.", listed))
 
     eventually(lambda: led_to() == set(NODES.values()), "rows to all three")
-    async with drained.load("client", {"web": web}, rate=200, kept=0, long=50, seconds=3.0) as found:
+    async with drained.load("client", {"web": web}, rate=200, kept=0, long=50, seconds=2.0) as found:
         await asyncio.sleep(1)
         flows = drained.at("lb", "conntrack", "-L", "-p", "tcp", "--state", "ESTABLISHED")
         assert f"src={NODES['node-3']}" in flows, "no connection leads through the node"
