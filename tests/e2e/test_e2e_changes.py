@@ -77,7 +77,7 @@ def test_scaling_to_zero_refuses_and_back_answers(shop: Command, kubectl: Kubect
 def test_a_deleted_pod_is_replaced_without_a_failed_request(shop: Command, kubectl: Kubectl, echo: str) -> None:
     url = f"http://{echo}/"
     wait_until(answers(shop, url), "the service answers")
-    script = f"for i in $(seq 400); do curl -sS --max-time 2 {url} >/dev/null || echo FAILED; done; echo done"
+    script = f"for i in $(seq 200); do curl -sS --max-time 2 {url} >/dev/null || echo FAILED; done; echo done"
     with subprocess.Popen(
         shop.argv("exec", "--from", "node/node-2", "--", "sh", "-c", script),
         env=shop.environment,

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -181,9 +182,18 @@ def test_ctrl_c_ends_the_cluster_in_order(own: Command) -> None:
     assert not (own.home / "fairlead").exists()
 
 
+@pytest.fixture(scope="module")
+def battered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    """A cluster whose components may be killed, if it is left working."""
+    command = Command(tmp_path_factory.mktemp("battered"))
+    command("up", str(SHOP), "--detach")
+    yield command
+    command("down", "--all", check=False)
+
+
 @pytest.mark.parametrize("component", ["apiserver", "kubelet", "standins", "agent-node-1"])
-def test_a_component_that_dies_is_started_again(own: Command, component: str) -> None:
-    own("up", str(SHOP), "--detach")
+def test_a_component_that_dies_is_started_again(battered: Command, component: str) -> None:
+    own = battered
     family = descendants(record(own)["keeper"])
     victim = next(pid for pid in family if Path(f"/proc/{pid}/comm").read_text().strip() == component[:15])
     os.kill(victim, signal.SIGKILL)
@@ -207,10 +217,12 @@ def test_a_component_that_dies_is_started_again(own: Command, component: str) ->
         "the shop answers again",
     )
     wait_until(lambda: own("status", check=False).returncode == 0, "the API server answers again")
+    names = (Path(f"/proc/{pid}/comm").read_text().strip() for pid in descendants(record(own)["keeper"]))
+    assert component[:15] in names
 
 
 def test_root_and_an_ordinary_user_have_clusters_side_by_side(
-    own: Command, tmp_path_factory: pytest.TempPathFactory
+    shop: Command,
 ) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root to become an ordinary user beside it")
@@ -219,16 +231,15 @@ def test_root_and_an_ordinary_user_have_clusters_side_by_side(
     os.chown(folder, 65534, 65534)
     user = Command(folder / "home", ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"))
     try:
-        own("up", str(SHOP), "--detach")
         done = user("up", str(SHOP), "--detach", check=False)
         if done.returncode == 3 and "user namespace" in done.stderr:
             pytest.skip(done.stderr)
         assert done.returncode == 0, done.stderr
-        first, second = own.curl("http://172.18.0.2:30080/"), user.curl("http://172.18.0.2:30080/")
+        first, second = shop.curl("http://172.18.0.2:30080/"), user.curl("http://172.18.0.2:30080/")
         assert first["pod"] != second["pod"]
         assert "goto" in user("exec", "--from", "node/node-1", "--", "nft", "list", "ruleset").stdout
-        assert own("down").returncode == 0
-        assert user.curl("http://172.18.0.3:30080/")["pod"].startswith("web-")
+        assert user("down").returncode == 0
+        assert shop.curl("http://172.18.0.3:30080/")["pod"].startswith("web-")
     finally:
         user("down", "--all", check=False)
         shutil.rmtree(folder, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -68,15 +69,27 @@ def test_a_datagram_sent_for_real_is_one_that_dns_answers(shop: Command) -> None
     assert (answer["disposition"], answer["sent"]) == ("delivered", {"outcome": "answered", "agrees": True})
 
 
-def test_a_service_without_endpoints_rejects(own: Command) -> None:
-    own("up", str(SHOP), "-", "--detach", "--timeout", "60", "--nodes", "1", stdin=EMPTY)
-    answer = trace(own, "node/node-1", "svc/shop/nobody:80", "--packet", code=1)
+@pytest.fixture
+def nobody(kubectl: Kubectl) -> Iterator[None]:
+    """A Service that no pod serves."""
+    kubectl("apply", "-f", "-", stdin=EMPTY)
+    yield
+    kubectl("delete", "-f", "-", stdin=EMPTY)
+
+
+@pytest.mark.usefixtures("nobody")
+def test_a_service_without_endpoints_rejects(shop: Command) -> None:
+    def refused() -> bool:
+        return trace(shop, "node/node-1", "svc/shop/nobody:80", "--packet", code=1)["sent"]["outcome"] == "refused"
+
+    wait_until(refused, "the Service is programmed")
+    answer = trace(shop, "node/node-1", "svc/shop/nobody:80", "--packet", code=1)
     assert answer["disposition"] == "rejected"
     assert answer["sent"] == {"outcome": "refused", "agrees": True}
     assert "no pod matches the selector" in answer["ends"][0]["reason"]
 
     def silent() -> bool:
-        unallocated = trace(own, "node/node-1", "10.96.200.200:80", "--packet", code=1)
+        unallocated = trace(shop, "node/node-1", "10.96.200.200:80", "--packet", code=1)
         return unallocated["disposition"] == "dropped" and unallocated["sent"]["agrees"]
 
     wait_until(silent, "an address no Service has is dropped")
