@@ -127,6 +127,20 @@ async def test_kubectl_drain_fails_no_request(drained: Cluster, ways: tuple[str,
 
 
 @pytest.mark.skipif(not LONG, reason="FAIRLEAD_LONG is not set")
+async def test_the_ingress_controller_is_rolled_without_a_failed_request(drained: Cluster) -> None:
+    words = ("-n", "nginx-ingress", "deployment/nginx-ingress")
+    async with load_through(drained, "node-1", ("Ingress",)) as found:
+        await asyncio.sleep(1)
+        await asyncio.to_thread(drained.kubectl, "rollout", "restart", *words)
+        await asyncio.to_thread(drained.kubectl, "rollout", "status", *words, "--timeout=60s")
+        pods = ("get", "pods", "-n", "nginx-ingress", "-o", "name")
+        await asyncio.to_thread(eventually, lambda: len(drained.kubectl(*pods).split()) == 1, "the old one's end", 60)
+        await asyncio.sleep(1)
+    assert found["Ingress"]["failed"] == 0, found
+    assert found["Ingress"]["new"] > 500
+
+
+@pytest.mark.skipif(not LONG, reason="FAIRLEAD_LONG is not set")
 async def test_kubectl_drain_fails_no_request_by_bgp(drained: Cluster, tmp_path: Path) -> None:
     """The router spreads connections over all nodes; each goes on announcing while it is drained."""
     if shutil.which("bird") is None:
