@@ -175,6 +175,19 @@ async def test_draining_a_node_fails_no_connection(cluster: Cluster) -> None:
     assert len(load.held) == 50
 
 
+async def test_udp_flows_that_never_pause_go_on_when_their_pods_are_replaced(cluster: Cluster) -> None:
+    address = cluster.address("on-two")
+    async with flows(cluster, address, 81, 12) as silences:
+        await asyncio.to_thread(cluster.kubectl, "rollout", "restart", "deployment/two")
+        await asyncio.to_thread(cluster.kubectl, "rollout", "status", "deployment/two", "--timeout=60s")
+        selected = "/api/v1/namespaces/default/pods?labelSelector=app%3Dtwo"
+        await asyncio.to_thread(
+            eventually, lambda: len(cluster.read(selected)["items"]) == 4, "the old pods to be gone"
+        )
+        await asyncio.sleep(1)
+    assert max(silences.values()) < 1, "a flow was led to a pod that is gone"
+
+
 async def test_a_node_that_is_cut_off_gets_no_more_connections(cluster: Cluster) -> None:
     address = cluster.address("on-two")
     cluster.near("lb", "conntrack", "-F")
