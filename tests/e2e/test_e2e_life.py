@@ -99,6 +99,15 @@ spec:
           - {topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {app: apart}}}
       containers: [{name: web, image: "example/web:1"}]
 ---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: everywhere}
+spec:
+  selector: {matchLabels: {app: everywhere}}
+  template:
+    metadata: {labels: {app: everywhere}}
+    spec: {terminationGracePeriodSeconds: 0, containers: [{name: web, image: "example/web:1"}]}
+---
 apiVersion: batch/v1
 kind: Job
 metadata: {name: hopeless}
@@ -224,6 +233,18 @@ def test_a_job_ends_at_a_failure_that_its_policy_calls_final(kubectl: Kubectl) -
     assert failed["reason"] == "PodFailurePolicy"
     assert failed["message"].endswith("failed with exit code 42 matching FailJob rule at index 0")
     assert len(kubectl.json("get", "pods", "-l", "job-name=hopeless")["items"]) == 1
+
+
+def test_a_daemon_set_is_rolled_out_and_back(kubectl: Kubectl) -> None:
+    kubectl("rollout", "status", "ds/everywhere", "--timeout=20s")
+    kubectl("set", "image", "ds/everywhere", "web=example/web:2")
+    kubectl("rollout", "status", "ds/everywhere", "--timeout=20s")
+    assert kubectl("rollout", "history", "ds/everywhere").split()[-4:] == ["1", "<none>", "2", "<none>"]
+    kubectl("rollout", "undo", "ds/everywhere")
+    kubectl("rollout", "status", "ds/everywhere", "--timeout=20s")
+    shown = kubectl.json("get", "pods", "-l", "app=everywhere")["items"]
+    assert [each["spec"]["containers"][0]["image"] for each in shown] == ["example/web:1"] * 2
+    assert len(kubectl.json("get", "controllerrevisions")["items"]) == 2
 
 
 def test_a_local_volume_is_a_folder_of_this_machine(kubectl: Kubectl, disk: Path) -> None:
