@@ -121,6 +121,17 @@ def test_a_speaker_that_starts_listens_first() -> None:
     assert member.step(None, 0.41) == frozenset(("node-1",))
 
 
+def test_one_that_was_cut_off_listens_first() -> None:
+    member = Membership("node-1", SETTINGS, 0.0)
+    for tick in range(1, 11):
+        member.step(None, tick / 10)
+        member.hold(tick / 10)
+    assert member.step(None, 1.1) == frozenset()
+    assert not member.heartbeat(1.1).active
+    views = [member.step(None, 1.1 + tick / 10) for tick in range(1, 5)]
+    assert views[-1] == frozenset(("node-1",))
+
+
 def test_one_that_resigns_is_gone_at_once() -> None:
     member = Membership("node-1", SETTINGS, 0.0)
     assert "node-2" in member.step(Heartbeat("node-2", active=True), 0.1)

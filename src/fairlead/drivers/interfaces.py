@@ -6,7 +6,7 @@ import struct
 from pathlib import Path
 
 _SIOCGIFADDR, _SIOCGIFHWADDR, _SIOCGIFFLAGS = 0x8915, 0x8927, 0x8913
-_ETHERNET, _UP, _NO_ARP = 1, 1, 0x80
+_ETHERNET, _UP, _RUNNING, _NO_ARP = 1, 1, 0x40, 0x80
 _GLOBAL = "00"
 
 
@@ -28,6 +28,17 @@ def addressed_interfaces() -> frozenset[str]:
                 continue
             found.add(name)
     return frozenset(found)
+
+
+def has_carrier(name: str) -> bool:
+    """Whether an interface is up and its link is; false where it is gone."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        try:
+            answer = fcntl.ioctl(asking, _SIOCGIFFLAGS, struct.pack("16s240x", name.encode()))
+        except OSError:
+            return False
+    flags = int.from_bytes(answer[16:18], "little")
+    return flags & (_UP | _RUNNING) == _UP | _RUNNING
 
 
 def _with_ipv6() -> frozenset[str]:

@@ -1,7 +1,7 @@
 """Who is alive among the speakers, by the heartbeats they send each other: events and time in, a view out.
 
 A machine without IO. A speaker that starts, or finds that it was itself held up for so long that others take it for
-dead, only listens for a while: it is no candidate, and says so in its heartbeats. So the one that took over keeps an
+dead, or that its links were down, only listens for a while: it is no candidate, and says so in its heartbeats. So the one that took over keeps an
 address until it hears that the other is there again, and both answer for one heartbeat at most.
 """
 
@@ -53,6 +53,10 @@ class Membership:
             if now - heard > self._settings.dead_after:
                 del self._heard[node]
         return frozenset(self._heard) | frozenset((self._node,) if self.is_active(now) else ())
+
+    def hold(self, now: float) -> None:
+        """Take no part while this is called, and for as long as a speaker that starts listens, after that."""
+        self._active_from = now + self._settings.dead_after
 
     def is_active(self, now: float) -> bool:
         """Whether this speaker takes part."""

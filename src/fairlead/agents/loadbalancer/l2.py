@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable
 from fairlead.agents.lines import log
 from fairlead.drivers.arp import Claim, NeighbourSocket, Question, announcement, answer, probe
 from fairlead.drivers.errors import FairleadError
+from fairlead.drivers.interfaces import has_carrier
 from fairlead.model.announcements import LinkAnnouncement
 from fairlead.net import Address
 
-_PROBING_SECONDS, _LEFT_ALONE_SECONDS = 0.3, 30.0
+_PROBING_SECONDS, _LEFT_ALONE_SECONDS = 0.3, 5.0
 _BURST_SECONDS, _BURST_PAUSE, _PAUSE = 5.0, 0.5, 10.0
 
 Conflict = Callable[[LinkAnnouncement, bytes], None]
@@ -23,8 +24,11 @@ Conflict = Callable[[LinkAnnouncement, bytes], None]
 class Links:
     """The links of a node, and the addresses it answers for there."""
 
-    def __init__(self, now: Callable[[], float], conflict: Conflict) -> None:
+    def __init__(self, now: Callable[[], float], conflict: Conflict, held_up_after: float = 0.3) -> None:
+        """Questions found after more seconds than `held_up_after` without a tick are old, and not answered."""
         self._now = now
+        self._held_up_after = held_up_after
+        self._ticked = now()
         self._conflict = conflict
         self._sockets: dict[str, NeighbourSocket] = {}
         self._all: dict[Address, LinkAnnouncement] = {}
@@ -69,6 +73,10 @@ class Links:
                 loop.add_reader(number, self._read, opened)
             self.announce_again()
 
+    def are_connected(self) -> bool:
+        """Whether anybody can be reached: at least one link has a carrier, or there is none to look at."""
+        return not self._sockets or any(has_carrier(name) for name in self._sockets)
+
     def set_announcements(self, announcements: Iterable[LinkAnnouncement], *, listening: bool) -> None:
         """Take what there is to announce, by anybody; `listening` is whether this speaker takes no part yet."""
         now = self._now()
@@ -101,7 +109,7 @@ class Links:
 
     def tick(self) -> None:
         """Send the announcements and probes that are due."""
-        now = self._now()
+        now = self._ticked = self._now()
         self._probe(self._mine, now)
         for address, due in self._due.items():
             if due > now or not self._may_answer(address, now):
@@ -134,7 +142,10 @@ class Links:
 
     def _read(self, opened: NeighbourSocket) -> None:
         now = self._now()
-        for each in opened.receive():
+        heard = opened.receive()
+        if now - self._ticked > self._held_up_after:
+            return  # another node may answer by now; whoever still wants to know asks again
+        for each in heard:
             match each:
                 case Question(target, _, _):
                     mine = self._mine.get(target)

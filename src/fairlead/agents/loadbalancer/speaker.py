@@ -76,7 +76,8 @@ class Speaker:
         self._client = client
         self._world = World(config.namespace)
         self._more = SpeakerWorld(config.namespace)
-        self._links = Links(time.monotonic, self._conflict)
+        beats = config.heartbeats
+        self._links = Links(time.monotonic, self._conflict, beats.dead_after - beats.interval)
         self._events = EventWriter(client, config.node, time.time, self._uid_of, component="fairlead-speaker")
         self._routers = Routers(config.node, self._world, self._more, client, self._events.tell)
         self._pools: tuple[Pool, ...] = ()
@@ -131,9 +132,13 @@ class Speaker:
             loop.add_reader(opened.fileno(), self._receive, opened)
         due = loop.time()
         while True:
+            connected = self._links.are_connected()
+            if not connected:
+                members.hold(time.monotonic())
             self._take(members.step(None, time.monotonic()))
             beat = members.heartbeat(time.monotonic())
-            self._send(Heartbeat(beat.node, beat.active, self._links.hardware))
+            if connected:  # the kernel would ask in vain who the others are, and ask again only a second later
+                self._send(Heartbeat(beat.node, beat.active, self._links.hardware))
             self._links.tick()
             if time.monotonic() >= self._write_again:  # others may have written after us while it was not settled
                 self._write_again = float("inf")
@@ -251,4 +256,7 @@ class Speaker:
 
     def _uid_of(self, origin: Origin) -> str:
         kept = self._world.services.objects.get(ServiceKey(origin.namespace, origin.name))
-        return kept.service.metadata.uid if origin.kind == "Service" and kept and kept.service else ""
+        if origin.kind == "Service":
+            return kept.service.metadata.uid if kept and kept.service else ""
+        peer = self._more.peers.objects.get(origin.name) if origin.kind == "BGPPeer" else None
+        return peer.metadata.uid if peer else ""
