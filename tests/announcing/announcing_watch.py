@@ -1,7 +1,7 @@
 """Asks for an address by ARP every 20 ms from where it runs, and tells when which hardware address answered.
 
-usage: announcing_watch.py INTERFACE ADDRESS SOURCE; prints `ready`, then a line `TIME HARDWARE` for each answer, and for
-each announcement that nobody asked for one with the word `unasked` behind. Ends with its input.
+usage: announcing_watch.py INTERFACE ADDRESS SOURCE; prints `ready`, then a line `TIME HARDWARE` for each answer, and
+for each announcement that nobody asked for one with the word `unasked` behind. Ends with its input.
 """
 
 import select
@@ -17,15 +17,17 @@ opened.bind((interface, 0x0806))
 mine = opened.getsockname()[4]
 asking = FORM.pack(b"\xff" * 6, mine, 0x0806, 1, 0x0800, 6, 4, 1, mine, source, b"\0" * 6, wanted)
 due = time.monotonic()
-print("ready", flush=True)
+sys.stdout.write("ready\n")
+sys.stdout.flush()
 while True:
     readable, _, _ = select.select([opened, sys.stdin], [], [], max(0.0, due - time.monotonic()))
     if opened in readable:
         fields = FORM.unpack_from(opened.recv(2048))
         if fields[9] == wanted and fields[8] != mine:
             unasked = " unasked" if fields[11] == wanted else ""
-            print(f"{time.monotonic()} {fields[8].hex(':')}{unasked}", flush=True)
-    if sys.stdin in readable and not sys.stdin.buffer.read1(1):
+            sys.stdout.write(f"{time.monotonic()} {fields[8].hex(':')}{unasked}\n")
+            sys.stdout.flush()
+    if sys.stdin in readable and not sys.stdin.readline():
         break
     if time.monotonic() >= due:
         opened.send(asking)

@@ -1,8 +1,9 @@
 """Who is alive among the speakers, by the heartbeats they send each other: events and time in, a view out.
 
 A machine without IO. A speaker that starts, or finds that it was itself held up for so long that others take it for
-dead, or that its links were down, only listens for a while: it is no candidate, and says so in its heartbeats. So the one that took over keeps an
-address until it hears that the other is there again, and both answer for one heartbeat at most.
+dead, or that its links were down, only listens for a while: it is no candidate, and says so in its heartbeats. So the
+one that took over keeps an address until it hears that the other is there again, and both answer for one heartbeat at
+most.
 """
 
 from msgspec import Struct
