@@ -1,7 +1,10 @@
 """Autoscaling as a user meets it: real requests, kubectl's own commands, and a timeline the algorithm agrees with."""
 
+import json
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -36,34 +39,37 @@ def replay(decisions: list[Decision], autoscaler: HorizontalPodAutoscaler) -> li
     return found
 
 
-@pytest.mark.parametrize(
-    ("name", "port", "target"), [("web", 30090, 50.0), ("api", 30091, 5.0)], ids=["by CPU", "by requests per second"]
-)
-def test_from_one_to_eight_and_back_and_the_timeline_is_the_algorithms(
-    scaled: Cluster, name: str, port: int, target: float
-) -> None:
-    eventually(lambda: scaled.replicas(name) == 1, "one replica before all")
-    with scaled.load(f"http://172.18.0.2:{port}/", "5:0.5,120:1.5,120:60"):
-        eventually(lambda: scaled.replicas(name) == 8, "eight replicas")
-    eventually(lambda: scaled.replicas(name) == 1, "one replica again")
-    decisions = msgspec.json.decode(
-        scaled.run("autoscaling", f"scaled/{name}", "--all", "-o", "json"), type=list[Decision]
-    )
-    autoscaler = msgspec.convert(scaled.get("hpa", name, "-n", "scaled"), HorizontalPodAutoscaler)
-    told = [each for each in decisions if not each.error]
-    assert replay(decisions, autoscaler) == [(each.desired, each.limit) for each in told]
-    assert {1, 8} <= {each.desired for each in told}
-    for each in told:
-        (metric,) = each.metrics
-        current = metric[str(metric["type"]).lower()]["current"]  # pyright: ignore
-        seen = current.get("averageUtilization")  # pyright: ignore
-        value = float(seen if seen is not None else _number(str(current["averageValue"])))  # pyright: ignore
-        assert each.recommended is not None
-        assert each.recommended <= each.current or value > target * 1.1, each
-        assert each.recommended >= each.current or value < target * 0.9, each
-    shown = scaled.run("autoscaling", f"scaled/{name}")
-    assert shown.splitlines()[0].split() == ["TIME", "AUTOSCALER", "PODS", "METRICS", "ASKED", "NEW", "WHY"]
-    assert sum(" above target" in line for line in shown.splitlines()) >= 2
+def test_from_one_to_eight_and_back_by_cpu_and_by_requests_and_the_timeline_is_the_algorithms(scaled: Cluster) -> None:
+    stories = {"web": (30090, 50.0), "api": (30091, 5.0)}
+    eventually(lambda: all(scaled.replicas(name) == 1 for name in stories), "one replica before all")
+    with ExitStack() as loads:
+        for port, _ in stories.values():
+            loads.enter_context(scaled.load(f"http://172.18.0.2:{port}/", "5:0.5,100:1.5,100:60"))
+        eventually(lambda: all(scaled.replicas(name) == 8 for name in stories), "eight replicas")
+    eventually(lambda: all(scaled.replicas(name) == 1 for name in stories), "one replica again")
+    for name, (_, target) in stories.items():
+        shown = scaled.run("autoscaling", f"scaled/{name}", "--all", "-o", "json")
+        decisions = msgspec.json.decode(shown, type=list[Decision])
+        autoscaler = msgspec.convert(scaled.get("hpa", name, "-n", "scaled"), HorizontalPodAutoscaler)
+        told = [each for each in decisions if not each.error]
+        assert replay(decisions, autoscaler) == [(each.desired, each.limit) for each in told]
+        assert {1, 8} <= {each.desired for each in told}
+        for each in told:
+            value = seen_in(each)
+            assert each.recommended is not None
+            assert each.recommended <= each.current or value > target, each
+            assert each.recommended >= each.current or value < target, each
+        lines = scaled.run("autoscaling", f"scaled/{name}").splitlines()
+        assert lines[0].split() == ["TIME", "AUTOSCALER", "PODS", "METRICS", "ASKED", "NEW", "WHY"]
+        assert sum(" above target" in line for line in lines) >= 2
+
+
+def seen_in(decision: Decision) -> float:
+    """The one value that a round saw."""
+    shown: dict[str, Any] = dict(decision.metrics[0])
+    current = shown[shown["type"].lower()]["current"]
+    percent = current.get("averageUtilization")
+    return float(percent) if percent is not None else _number(current["averageValue"])
 
 
 def _number(quantity: str) -> float:
@@ -174,3 +180,32 @@ def test_requests_of_services_and_ingresses_are_metrics_from_the_start(scaled: C
 def _address(scaled: Cluster) -> str:
     given = scaled.get("ingress", "api", "-n", "scaled").get("status", {}).get("loadBalancer", {}).get("ingress", [])
     return given[0]["ip"] if given else ""
+
+
+def test_limits_are_held_where_the_machine_lets_us_and_told_once_where_not(scaled: Cluster) -> None:
+    script = "kept = b'x' * (200 << 20)"
+    container = {"name": "main", "image": "python:3", "args": ["-c", script]}
+    limited = container | {"resources": {"limits": {"memory": "48Mi"}}}
+    for name, each in (("greedy", limited), ("free", container)):
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": "scaled"},
+            "spec": {"restartPolicy": "Never", "containers": [each]},
+        }
+        scaled.kubectl("apply", "-f", "-", stdin=json.dumps(pod))
+
+    def end(name: str) -> dict[str, object]:
+        statuses = scaled.get("pod", name, "-n", "scaled")["status"].get("containerStatuses", [])
+        return statuses[0]["state"].get("terminated", {}) if statuses else {}
+
+    ends = {name: eventually(lambda name=name: end(name), f"the end of {name}") for name in ("greedy", "free")}
+    assert (ends["free"]["exitCode"], ends["free"]["reason"]) == (0, "Completed")
+    log = (scaled.home / "fairlead" / "logs" / "kubelet.log").read_text()
+    if "limits=off" in log:
+        assert log.count("limits=off") == 1
+        assert ends["greedy"]["reason"] == "Completed"
+    else:
+        assert (ends["greedy"]["exitCode"], ends["greedy"]["reason"]) == (137, "OOMKilled")
+        used = scaled.kubectl("top", "pod", "busy", "-n", "scaled", "--no-headers").split()[1]
+        assert int(used.removesuffix("m")) <= 260, "200m are its limit"

@@ -19,6 +19,14 @@ def _gone(home: ClusterHome, deadline: float) -> bool:
     return True
 
 
+def _remove_groups(home: ClusterHome) -> None:
+    """Remove the control groups that containers with limits had: the kernel keeps them when they are empty."""
+    from fairlead.cluster.kubelet.limits import group_prefix
+    from fairlead.drivers.cgroups import sweep_groups
+
+    sweep_groups(group_prefix(home.path))
+
+
 def end_cluster(home: ClusterHome) -> bool:
     """End the cluster of `home` and wait until its last process is gone; False when none was up.
 
@@ -32,6 +40,7 @@ def end_cluster(home: ClusterHome) -> bool:
             with suppress(ProcessLookupError):
                 os.kill(record.keeper, sig)
             if _gone(home, time.monotonic() + _PATIENCE):
+                _remove_groups(home)
                 return True
     except PermissionError as error:
         raise FairleadError(

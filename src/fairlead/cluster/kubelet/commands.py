@@ -42,11 +42,12 @@ class ContainerRefused(Struct, frozen=True):
 
 
 class ContainerEnded(Struct, frozen=True):
-    """The container has ended; killed by signal N is 128 + N."""
+    """The container has ended; killed by signal N is 128 + N. `reason` is for an end that has one of its own."""
 
     name: str
     exit_code: int
     message: str = ""
+    reason: str = ""
 
 
 class Probed(Struct, frozen=True):

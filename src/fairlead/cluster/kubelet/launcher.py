@@ -59,6 +59,8 @@ class Launch(Struct, frozen=True, kw_only=True):
     """An empty folder to build the root on."""
     stdout: int
     stderr: int
+    groups: Sequence[int] = ()
+    """Descriptors by which the program enters its control groups."""
 
 
 def launch(what: Launch) -> int:
@@ -120,6 +122,8 @@ def _become(what: Launch, writer: int) -> NoReturn:
         _checked(_libc.unshare(_NEWNS | _NEWUTS | _NEWIPC), "make namespaces")
         _mount("none", "/", "", _REC | _PRIVATE)
         os.setsid()
+        for group in what.groups:
+            os.write(group, b"0")  # the process that writes
         name = what.hostname.encode()
         _checked(_libc.sethostname(name, len(name)), "set the host name")
         _build_root(what)

@@ -191,7 +191,7 @@ class PodMachine:
         run.probes = {}
         run.ended = {
             "exitCode": event.exit_code,
-            "reason": "Completed" if event.exit_code == 0 else "Error",
+            "reason": event.reason or ("Completed" if event.exit_code == 0 else "Error"),
             "startedAt": time_text(run.started_at or now),
             "finishedAt": time_text(now),
             "containerID": container_id(self.pod, run),

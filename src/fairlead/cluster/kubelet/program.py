@@ -160,10 +160,10 @@ class Kubelet:
             folder = self._config.state / "logs" / f"{meta.namespace}_{meta.name}_{meta.uid}"
             asyncio.get_running_loop().call_later(1.0, lambda: shutil.rmtree(folder, ignore_errors=True))
 
-    def _ended(self, uid: str, name: str, exit_code: int, message: str) -> None:
+    def _ended(self, uid: str, name: str, exit_code: int, message: str, reason: str) -> None:
         worker = self._workers.get(uid)
         if worker is not None:
-            worker.ended(name, exit_code, message)
+            worker.ended(name, exit_code, message, reason)
 
     def _changed(self, namespace: str) -> None:
         for worker in tuple(self._workers.values()):

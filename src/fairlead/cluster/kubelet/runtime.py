@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from fairlead.cluster.kubelet.addresses import AddressPool
 from fairlead.cluster.kubelet.claims import ClaimFolders
@@ -32,6 +33,7 @@ from fairlead.cluster.kubelet.hostfiles import hostname_of, hosts_text, resolv_t
 from fairlead.cluster.kubelet.images import ProgramImage, StandInImage, resolve_image
 from fairlead.cluster.kubelet.inside import Inside
 from fairlead.cluster.kubelet.launcher import Launch, Mount, execute, launch, own_mounts, program_of
+from fairlead.cluster.kubelet.limits import LimitGroups
 from fairlead.cluster.kubelet.pipes import LogPipe, read_output
 from fairlead.cluster.kubelet.probes import Outcome
 from fairlead.cluster.kubelet.references import References
@@ -104,9 +106,13 @@ class _Program(Struct):
 
 
 class Containers:
-    """Everything that runs. `on_ended` gets a pod's uid, the container's name, exit code and reason."""
+    """Everything that runs. `on_ended` gets a pod's uid, the container's name, exit code and last words, and the
+    reason of an end that has one of its own.
+    """
 
-    def __init__(self, around: Surroundings, standins: Path, on_ended: Callable[[str, str, int, str], None]) -> None:
+    def __init__(
+        self, around: Surroundings, standins: Path, on_ended: Callable[[str, str, int, str, str], None]
+    ) -> None:
         self._around = around
         self._on_ended = on_ended
         self.standins = StandinsClient(standins, self._standin_ended)
@@ -115,6 +121,7 @@ class Containers:
         self._typed: dict[str, int] = {}
         """Exit codes of stand-ins that somebody talked to."""
         self._book = LogBook(time.time)
+        self._limits = LimitGroups(around.state, around.told)
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         self._capacity = (str(os.cpu_count() or 1), str(memory))
 
@@ -275,7 +282,7 @@ class Containers:
         if isinstance(image, StandInImage):
             if any(run.name == container.name for run in pod.spec.init_containers if run.restart_policy != "Always"):
                 self._note(pod, command, f"stand-in for {container.image}: done")
-                asyncio.get_running_loop().call_soon(self._on_ended, meta.uid, container.name, 0, "")
+                asyncio.get_running_loop().call_soon(self._on_ended, meta.uid, container.name, 0, "", "")
                 return
             order = Start(
                 id=run_id(pod, container.name, command.restarts),
@@ -335,11 +342,17 @@ class Containers:
             stdout=pipe.stdout,
             stderr=pipe.stderr,
         )
+        group = self._limits.enter(key, container)
+        entrances = group.entrances() if group is not None else []
         try:
-            pid = launch(what)
+            pid = launch(replace(what, groups=entrances))
         except (FairleadError, OSError) as error:
             pipe.close()
+            self._limits.leave(key)
             raise Refused("RunContainerError", f"failed to start container {container.name}: {error}") from error
+        finally:
+            for each in entrances:
+                os.close(each)
         pipe.started()
         self._programs[key] = _Program(pid, environment, pipe)
         watch = os.pidfd_open(pid)
@@ -393,11 +406,12 @@ class Containers:
         with suppress(OSError):
             said = (folder / "termination-log").read_text(errors="replace")[:4096]
         shutil.rmtree(folder, ignore_errors=True)
-        self._on_ended(uid, name, code if code >= 0 else 128 - code, said)
+        killed = self._limits.leave(key)
+        self._on_ended(uid, name, code if code >= 0 else 128 - code, said, "OOMKilled" if killed else "")
 
     def _standin_ended(self, ended: Ended) -> None:
         uid, name, _ = ended.id.split("/")
-        self._on_ended(uid, name, self._typed.pop(ended.id, ended.exit_code), ended.error)
+        self._on_ended(uid, name, self._typed.pop(ended.id, ended.exit_code), ended.error, "")
 
     def end_standin(self, pod: Pod, name: str, restarts: int, code: int) -> None:
         """What somebody ran in place of a stand-in has ended with `code`: so does the stand-in."""

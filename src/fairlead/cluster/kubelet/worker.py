@@ -171,9 +171,9 @@ class PodWorker:
         if self._room is not None:
             self._spawn(self._containers.refresh(self.pod, self._room))
 
-    def ended(self, name: str, exit_code: int, message: str) -> None:
+    def ended(self, name: str, exit_code: int, message: str, reason: str) -> None:
         """A container has ended."""
-        self.send(ContainerEnded(name, exit_code, message))
+        self.send(ContainerEnded(name, exit_code, message, reason))
 
     def abandon(self) -> None:
         """The object is gone from the API: leave nothing running."""
