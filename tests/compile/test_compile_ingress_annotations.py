@@ -74,6 +74,7 @@ WITH: dict[str, dict[str, str]] = {
     "temporal-redirect-code": {"temporal-redirect": SAID["temporal-redirect"]},
     **{name: {"enable-cors": "true"} for name in SAID if name.startswith("cors-")},
     "limit-burst-multiplier": {"limit-rps": "5"},
+    "limit-rate": {"proxy-buffering": "on"},
     "disable-proxy-intercept-errors": {"custom-http-errors": "404"},
     **{name: {"mirror-target": SAID["mirror-target"]} for name in ("mirror-host", "mirror-request-body")},
     "upstream-hash-by-subset": {"upstream-hash-by": "$remote_addr"},
@@ -162,6 +163,13 @@ def test_every_annotation_changes_what_is_served(name: str) -> None:
     field = f"metadata.annotations[nginx.ingress.kubernetes.io/{name}]"
     assert not [each for each in said.findings if each.origin.field == field]
     assert replace(said, findings=()) != replace(unsaid, findings=())
+
+
+def test_a_rate_without_buffering_is_told_to_have_no_effect() -> None:
+    assert [each.message for each in built_with({"limit-rate": "10"}, {}).findings] == [
+        "answers are sent at full speed, since NGINX slows down only what it buffers"
+    ]
+    assert not built_with({"limit-rate": "10"}, {"proxy-buffering": "on"}).findings
 
 
 def test_the_page_of_the_documentation_is_what_the_tables_say() -> None:

@@ -190,7 +190,9 @@ class _Compiling:
             preserve_trailing_slash=redirection.preserve_slash,
             proxy=proxy,
             access=rules.read_access(reading, defaults.access),
-            limits=rules.read_limits(reading, scope, defaults.rate_status, defaults.connection_status),
+            limits=rules.read_limits(
+                reading, scope, defaults.rate_status, defaults.connection_status, buffering=proxy.buffering
+            ),
             basic_auth=access.read_basic(reading, about, self._secret(access.AUTH_SECRET)) or self._f5_users(),
             external_auth=self._external_auth(),
             satisfy_any=reading.value(rules.SATISFY, "all") == "any",

@@ -171,8 +171,11 @@ def read_cors(reading: Reading) -> Cors | None:
     )
 
 
-def read_limits(reading: Reading, scope: str, status: int, connection_status: int) -> Limits:
-    """Bounds for each client, counted over all of the Ingress's paths."""
+def read_limits(reading: Reading, scope: str, status: int, connection_status: int, *, buffering: bool) -> Limits:
+    """Bounds for each client, counted over all of the Ingress's paths. NGINX slows down only what it is `buffering`."""
+    if reading.value(RATE, 0) and not buffering:
+        message = "answers are sent at full speed, since NGINX slows down only what it buffers"
+        reading.find(Severity.WARNING, RATE.name, message, 'set proxy-buffering to "on" as well')
     burst = reading.value(BURST, 5)
     rates: list[Rate] = []
     for annotation, seconds in ((RPS, 1), (RPM, 60)):
