@@ -23,6 +23,18 @@ data: {a: b}
 """
 
 
+OLD = """
+---
+apiVersion: batch/v1beta1
+kind: CronJob
+metadata: {name: old}
+spec:
+  schedule: "0 3 * * *"
+  jobTemplate:
+    spec: {template: {spec: {hostPID: true, restartPolicy: Never, containers: [{name: c, image: i}]}}}
+"""
+
+
 def alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -67,12 +79,20 @@ def test_bad_objects_are_named_and_good_ones_come_up(own: Command, tmp_path: Pat
         GOOD
         + "---\napiVersion: example.org/v1\nkind: Widget\nmetadata: {name: w}\n"
         + "---\napiVersion: v1\nkind: Service\nmetadata: {name: broken}\nspec: {ports: [{port: 0}]}\n"
+        + "---\napiVersion: v1\nkind: ResourceQuota\nmetadata: {name: q}\n"
+        + OLD
     )
     (tmp_path / "mixed.yaml").write_text(text)
     done = own("up", str(tmp_path / "mixed.yaml"), "--detach", "--nodes", "1", check=False)
     assert done.returncode == 1
     assert 'no matches for kind "Widget" in version "example.org/v1"' in done.stdout
     assert "spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive" in done.stdout
+    assert 'no matches for kind "ResourceQuota" in version "v1": this cluster does not serve it' in done.stdout
+    told = [line.partition("): ")[2] for line in done.stdout.splitlines() if "warning: CronJob old" in line]
+    assert told == [
+        "spec.jobTemplate.spec.template.spec.hostPID: is without effect in this cluster",
+        "batch/v1beta1 CronJob is deprecated in v1.21+, unavailable in v1.25+; use batch/v1 CronJob",
+    ]
     kubeconfig = own("kubeconfig").stdout.strip()
     if shutil.which("kubectl"):
         got = subprocess.run(

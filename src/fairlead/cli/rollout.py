@@ -64,6 +64,7 @@ class Rollout(Struct, frozen=True, kw_only=True):
     kubeconfig: str
     applied: int = 0
     refused: tuple[Outcome, ...] = ()
+    warned: tuple[Outcome, ...] = ()
     missing: tuple[str, ...] = ()
     ingresses: tuple[IngressLine, ...] = ()
 
@@ -150,6 +151,7 @@ async def bring_up(
         kubeconfig=str(home.kubeconfig),
         applied=sum(1 for outcome in outcomes if not outcome.refusal),
         refused=tuple(outcome for outcome in outcomes if outcome.refusal),
+        warned=tuple(outcome for outcome in outcomes if outcome.warnings),
         missing=tuple(missing),
         ingresses=tuple(describe_ingress(each) for _, each in sorted(world.ingresses.items())),
     )
@@ -260,6 +262,7 @@ def summary_text(rollout: Rollout) -> str:
         lines.append(f"  {ingress.namespace + '/' + ingress.name:<{width}}  Ingress      {' '.join(ingress.addresses)}")
         lines += [f"  {'':<{width}}    {url}" for url in ingress.urls]
     lines += [f"  refused: {r.manifest} ({r.source}): {r.refusal}" for r in rollout.refused]
+    lines += [f"  warning: {w.manifest} ({w.source}): {text}" for w in rollout.warned for text in w.warnings]
     lines += [f"  not ready: {text}" for text in rollout.missing]
     lines += [
         "",

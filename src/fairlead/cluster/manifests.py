@@ -4,18 +4,20 @@ out.
 One bad object never keeps another out. Refuses to know what objects mean; the API server is the judge.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
-from fairlead.drivers.kubeapi import ApiError, ApiRequest, KubeClient, PatchType
+from fairlead.drivers.kubeapi import ApiError, ApiRequest, ApiResponse, KubeClient, PatchType
 from fairlead.kube.documents import Document, mapping_at, text_at
 from fairlead.kube.resources import Resource, find_resource
 from fairlead.kube.yamlcodec import parse_documents
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_UNSUPPORTED_MEDIA_TYPE = 415
 _SUFFIXES = (".yaml", ".yml", ".json")
 _FIRST = (
     "Namespace",
@@ -80,7 +82,11 @@ def read_manifests(sources: Iterable[tuple[str, str]]) -> list[Manifest]:
 
     Raises the YAML codec's error, which names source, line and column.
     """
-    manifests = [Manifest(name, document) for name, text in sources for document in parse_documents(text, source=name)]
+    manifests = [
+        Manifest(name, document)
+        for name, text in sources
+        for document in parse_documents(text, source=name, converted=False)
+    ]
     return sorted(manifests, key=_precedence)
 
 
@@ -110,10 +116,16 @@ async def _apply(client: KubeClient, manifest: Manifest) -> Outcome:
     namespace = text_at(document, "metadata", "namespace") or "default"
     marked = _with_last_applied(document, namespace if resource.namespaced else "")
     try:
-        verb = await _create_or_patch(client, resource, marked, namespace if resource.namespaced else "")
+        verb, answer = await _create_or_patch(client, resource, marked, namespace if resource.namespaced else "")
     except ApiError as error:
         return Outcome(str(manifest), manifest.source, "refused", error.message)
-    return Outcome(str(manifest), manifest.source, verb)
+    return Outcome(str(manifest), manifest.source, verb, warnings=_warnings(answer))
+
+
+def _warnings(answer: ApiResponse) -> tuple[str, ...]:
+    """The texts of an answer's Warning headers (RFC 7234, 5.5)."""
+    given = next((value for name, value in answer.headers.items() if name.lower() == "warning"), "")
+    return tuple(re.sub(r"\\(.)", r"\1", text) for text in re.findall(r'299 \S+ "((?:[^"\\]|\\.)*)"', given))
 
 
 async def _discovered(client: KubeClient, api_version: str, kind: str) -> Resource | None:
@@ -142,14 +154,24 @@ def _with_last_applied(document: Document, namespace: str) -> Document:
     return {**plain, "metadata": {**metadata, "annotations": annotations}}
 
 
-async def _create_or_patch(client: KubeClient, resource: Resource, document: Document, namespace: str) -> str:
-    name = text_at(document, "metadata", "name")
+async def _create_or_patch(
+    client: KubeClient, resource: Resource, document: Document, namespace: str
+) -> tuple[str, ApiResponse]:
+    name, body = text_at(document, "metadata", "name"), msgspec.json.encode(document)
     try:
-        await client.create_document(resource, document, namespace)
+        sent = {"Content-Type": "application/json"}
+        answer = await client.request(ApiRequest("POST", resource.path(namespace), headers=sent, body=body))
     except ApiError as error:
         if error.reason != "AlreadyExists" or not name:
             raise
     else:
-        return "created"
-    await client.patch_document(resource, name, namespace, document, patch_type=PatchType.STRATEGIC)
-    return "configured"
+        return "created", answer
+    path = resource.path(namespace, name)
+    try:
+        sent = {"Content-Type": PatchType.STRATEGIC.value}
+        return "configured", await client.request(ApiRequest("PATCH", path, headers=sent, body=body))
+    except ApiError as error:
+        if error.status != _UNSUPPORTED_MEDIA_TYPE:
+            raise
+    sent = {"Content-Type": PatchType.MERGE.value}  # custom resources know no other
+    return "configured", await client.request(ApiRequest("PATCH", path, headers=sent, body=body))

@@ -48,8 +48,11 @@ _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 _Loader.add_constructor("tag:yaml.org,2002:timestamp", _plain_text)
 
 
-def parse_documents(text: str, *, source: str) -> tuple[Document, ...]:
-    """Every object in `text`, in order; empty documents are passed over. Raises ManifestError."""
+def parse_documents(text: str, *, source: str, converted: bool = True) -> tuple[Document, ...]:
+    """Every object in `text`, in order; empty documents are passed over. Raises ManifestError.
+
+    Objects of old group versions come in those of today, or as they are where they are not to be `converted`.
+    """
     found: list[Document] = []
     loader = _Loader(text)
     try:
@@ -63,7 +66,8 @@ def parse_documents(text: str, *, source: str) -> tuple[Document, ...]:
                 continue
             if not isinstance(value, dict):
                 raise ManifestError(source, line, column, "an object with apiVersion and kind is expected here")
-            found += _objects(as_document(value), source, line, column)
+            objects = _objects(as_document(value), source, line, column)
+            found += (convert_legacy(each)[0] for each in objects) if converted else objects
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
@@ -86,8 +90,7 @@ def _objects(document: Document, source: str, line: int, column: int) -> Iterato
         for item in items_at(document, "items"):
             yield from _objects(mapping_at(item), source, line, column)
         return
-    converted, _ = convert_legacy(document)
-    yield converted
+    yield document
 
 
 def _json_of(value: Any) -> Json:
