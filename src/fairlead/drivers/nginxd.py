@@ -133,7 +133,8 @@ class Nginx:
         """Start the master and wait until it has written its pid. Raises FairleadError when it ends instead."""
         self._retire_orphans()
         self._folder.pid_file.unlink(missing_ok=True)
-        self._folder.control.unlink(missing_ok=True)
+        for socket in (self._folder.control, self._folder.path / "refuse.sock"):
+            socket.unlink(missing_ok=True)
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._command(self._folder.config), "-g", "daemon off;", stdin=asyncio.subprocess.DEVNULL,

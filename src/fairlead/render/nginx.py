@@ -11,7 +11,7 @@ from fairlead.model.route_settings import ControllerSettings
 from fairlead.model.route_tls import Certificate, CertificateId
 from fairlead.model.routes import Routing
 from fairlead.nginx import Config, block, write_config
-from fairlead.render.nginx_http import render_balancer, render_control, render_http, render_main
+from fairlead.render.nginx_http import render_balancer, render_control, render_http, render_main, render_refuser
 from fairlead.render.nginx_maps import render_names
 from fairlead.render.nginx_names import Layout
 from fairlead.render.nginx_needs import Needs
@@ -53,7 +53,7 @@ def render_nginx(
     shared = render_shared(around.names)
     around.shared = frozenset(shared)
     servers = (texts or ServerTexts()).render(routing.servers, around)
-    told = render_structure(routing, "")
+    told = render_structure(routing, settings, "")
     generation = layout.generation or _digest(routing, settings, needs.files, (told, *(each.text for each in servers)))
     structure = needs.file("structure", told.replace('"generation":""', f'"generation":"{generation}"', 1))
     http = (
@@ -63,6 +63,7 @@ def render_nginx(
         *needs.http,
         *(render_balancer(name, keepalive, settings) for name, keepalive in needs.pools),
         render_control(layout),
+        render_refuser(layout),
         *servers,
     )
     config: Config = (

@@ -108,8 +108,24 @@ def render_control(layout: Layout) -> Directive:
     return block("server", of=lines)
 
 
+def render_refuser(layout: Layout) -> Directive:
+    """The server that refuses everything: the balancer sends it requests whose upstream has no endpoints."""
+    lines = (
+        directive("listen", Literal(f"unix:{_refuser(layout)}")),
+        directive("access_log", "off"),
+        directive("client_max_body_size", 0),
+        directive("large_client_header_buffers", 64, "64k"),
+        directive("return", 503),
+    )
+    return block("server", of=lines)
+
+
+def _refuser(layout: Layout) -> str:
+    return layout.path("refuse.sock")
+
+
 def _lua(layout: Layout, structure: str) -> Config:
-    path = f"{layout.lua}/?.lua;;"
+    path, refuser = f"{layout.lua}/?.lua;;", f"unix:{_refuser(layout)}"
     return (
         directive("lua_package_path", Literal(path)),
         directive("lua_shared_dict", "fairlead_endpoints", "64m"),
@@ -117,7 +133,7 @@ def _lua(layout: Layout, structure: str) -> Config:
         directive("lua_shared_dict", "fairlead_metrics", "32m"),
         block(
             "init_by_lua_block",
-            of=(Lua(f'require("resty.core") require("fairlead")({_lua_text(structure)})'),),
+            of=(Lua(f'require("resty.core") require("fairlead")({_lua_text(structure)}, {_lua_text(refuser)})'),),
         ),
         block(
             "init_worker_by_lua_block",

@@ -15,6 +15,7 @@ from fairlead.nginx.tree import Dollar, Line, variable, when
 from fairlead.render.nginx_answers import render_errors, render_mirror, render_response_headers
 from fairlead.render.nginx_guards import render_access, render_external_auth, render_limits, render_users
 from fairlead.render.nginx_names import location_id, log_name
+from fairlead.render.nginx_plain import is_plain
 from fairlead.render.nginx_proxying import render_passing
 from fairlead.render.nginx_surroundings import KEEPALIVE, Surroundings
 from fairlead.render.nginx_text import plain, template_of
@@ -127,10 +128,10 @@ def _replaced(target: Text) -> Template:
 
 
 def _to_upstream(server: Server, location: Location, action: ToUpstream, around: Surroundings) -> Config:
-    lines: list[Line] = [
-        block("set_by_lua_block", variable("fairlead_refused"), of=(Lua(BEGIN),)),
-        when("fairlead_refused", directive("return", 503)),
-    ]
+    lines: list[Line] = []
+    if not is_plain(server, location, around.settings, around.not_simple):
+        lines.append(block("set_by_lua_block", variable("fairlead_refused"), of=(Lua(BEGIN),)))
+        lines.append(when("fairlead_refused", directive("return", 503)))
     rewrite = location.rewrite
     if rewrite is not None:
         if rewrite.replaces_prefix:

@@ -8,16 +8,20 @@ from typing import Any
 import msgspec
 
 from fairlead.model.route_rules import AuthType, Canary, CustomErrors
+from fairlead.model.route_settings import ControllerSettings
 from fairlead.model.route_text import Capture, Text, Variable
 from fairlead.model.route_upstreams import Balance, CookieAffinity, Upstream, UpstreamKey
 from fairlead.model.routes import Location, Routing, Server, ToUpstream
 from fairlead.render.nginx_names import location_id, log_name, upstream_id
+from fairlead.render.nginx_plain import is_plain, not_simple
 
 
-def render_structure(routing: Routing, generation: str) -> str:
+def render_structure(routing: Routing, settings: ControllerSettings, generation: str) -> str:
     """The file's text, for a whole routing."""
+    excluded = not_simple(routing)
     locations = {
         location_id(server, location): _location(server, location, routing.default_upstream)
+        | ({"plain": True} if is_plain(server, location, settings, excluded) else {})
         for server in routing.servers
         for location in server.locations
     }

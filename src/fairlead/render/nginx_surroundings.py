@@ -11,6 +11,7 @@ from fairlead.model.routes import Routing
 from fairlead.nginx.tree import Line
 from fairlead.render.nginx_maps import spelled
 from fairlead.render.nginx_needs import Needs
+from fairlead.render.nginx_plain import not_simple
 
 KEEPALIVE = 320
 
@@ -24,7 +25,7 @@ class Bundles(Struct, frozen=True):
 
 
 class Surroundings:
-    """Settings, needs, files, spellings of variables; which upstreams keep how many connections and give cookies.
+    """Settings, needs, files, spellings of variables; and of upstreams what shows in the text.
 
     `shared` is what holds at the level of `http` already.
     """
@@ -44,3 +45,4 @@ class Surroundings:
         self.shared: frozenset[Line] = frozenset()
         self.keepalives: dict[UpstreamKey, int] = {each.key: each.keepalive for each in routing.upstreams}
         self.sticky = frozenset(each.key for each in routing.upstreams if each.affinity is not None)
+        self.not_simple = not_simple(routing)

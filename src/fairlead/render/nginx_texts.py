@@ -51,4 +51,4 @@ def _upstreams(server: Server, around: Surroundings) -> tuple[object, ...]:
     keys = [each.upstream for each in actions]
     keys += [canary.upstream for each in actions for canary in each.canaries]
     keys += [each.fallback for each in actions if each.fallback is not None]
-    return tuple((key, around.keepalives.get(key), key in around.sticky) for key in keys)
+    return tuple((key, around.keepalives.get(key), key in around.sticky, key in around.not_simple) for key in keys)

@@ -1,8 +1,11 @@
 -- Which upstream a request is for, and which of its endpoints each try goes to.
 --
 -- `begin` runs once, before anything else is decided: an upstream without endpoints is a 503 then. `balance` is called
--- by NGINX for each try, `done` when the request has ended. What a request holds is in its ngx.ctx.
+-- by NGINX for each try, `done` when the request has ended. What a request holds is in its ngx.ctx. Plain locations
+-- (`render/nginx_plain.py`) do without `begin` and ctx, for which a request would pay as much as for its balancing.
 
+local ffi = require("ffi")
+local base = require("resty.core.base")
 local balancer = require("ngx.balancer")
 local hash = require("fairlead_hash")
 local state = require("fairlead_state")
@@ -13,6 +16,11 @@ local last_failure = balancer.get_last_failure
 local random, exp, max, huge = math.random, math.exp, math.max, math.huge
 local ngx, now, md5 = ngx, ngx.now, ngx.md5
 local locations = state.locations
+
+local C, get_request, cast, ffi_string = ffi.C, base.get_request, ffi.cast, ffi.string
+local word, problem = ffi.typeof("uintptr_t"), base.get_errmsg_ptr()
+local buffer, value, length = ffi.new("char[64]"), ffi.new("unsigned char *[1]"), ffi.new("size_t[1]")
+local LOCATION = "fairlead_location"
 
 local M = {}
 local DECAY = 10
@@ -243,7 +251,69 @@ local function next_try(upstream, ctx)
     return tried
 end
 
+-- The location that a request is in, or nil.
+local function location_of(r)
+    if C.ngx_http_lua_ffi_var_get(r, LOCATION, #LOCATION, buffer, 0, value, length, problem) == 0 then
+        return locations[ffi_string(value[0], length[0])]
+    end
+end
+
+M.location_of = location_of
+
+-- The peers that requests to plain locations were sent to last, and those that failed them before, by the addresses of
+-- the requests in memory.
+local last, failed = {}, {}
+
+local function others_failed(upstream, key)
+    if not last_failure() then
+        failed[key] = nil -- NGINX began anew, on another location's order
+        return nil
+    end
+    local peer, tried = last[key], failed[key] or {}
+    state.failed(upstream, peer)
+    tried[peer], failed[key] = true, tried
+    return tried
+end
+
+local function balance_plain(r, location)
+    local upstream, key = state.upstream(location.upstream), tonumber(cast(word, r))
+    local peer, tried = last[key], nil
+    if peer then
+        tried = others_failed(upstream, key)
+    end
+    local count = upstream.count
+    if count > 0 then
+        local others = count - 1
+        local tries = location.tries
+        if not tried and tries and others > 0 then
+            if tries > 0 and tries - 1 < others then
+                others = tries - 1
+            end
+            if others > 0 then
+                C.ngx_http_lua_ffi_balancer_set_more_tries(r, others, problem)
+            end
+        end
+        peer = scan(upstream, upstream.turn, tried)
+        upstream.turn = peer.index % count
+    elseif not tried then
+        last[key] = nil
+        set_peer(M.refuser)
+        return
+    end
+    last[key] = peer -- that of before, where the endpoints went away between two tries
+    local address = peer.address
+    if C.ngx_http_lua_ffi_balancer_set_current_peer(r, address, #address, peer.port, problem) ~= 0 then
+        ngx.log(ngx.ERR, "peer ", peer.name, ": ", ffi_string(problem[0]))
+        return ngx.exit(ngx.ERROR)
+    end
+end
+
 function M.balance()
+    local r = get_request()
+    local location = location_of(r)
+    if location and location.plain then
+        return balance_plain(r, location)
+    end
     local ctx = ngx.ctx
     local upstream, tried = ctx.upstream, nil
     if ctx.peer then
@@ -273,12 +343,19 @@ function M.balance()
     end
 end
 
--- The end of a request that was given a peer: `status` is the answer's.
-function M.done(ctx, status)
-    if holding > 0 then
-        release()
+-- The peer that a request to a plain location was sent to last, which is forgotten.
+function M.take(r)
+    local key = tonumber(cast(word, r))
+    local peer = last[key]
+    if peer then
+        last[key], failed[key] = nil, nil
     end
-    local peer, upstream = ctx.peer, ctx.upstream
+    return peer
+end
+
+-- The end of a request that was given a peer: `status` is the answer's.
+function M.done(peer, status)
+    local upstream = peer.upstream
     if status == 502 or status == 504 then
         local waited = ngx.var.upstream_header_time
         if not (waited and waited:find("%d$")) then
@@ -297,7 +374,7 @@ function M.done(ctx, status)
     end
 end
 
--- Forgets what a request that lost its ctx still holds.
+-- Lets go of what a request holds that has ended.
 function M.forget()
     if holding > 0 then
         release()

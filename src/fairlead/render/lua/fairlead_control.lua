@@ -74,6 +74,7 @@ function M.endpoints()
         only(endpoints, "", kept)
     end
     endpoints:incr("version", 1, 0)
+    state.look()
     ngx.say("ok")
 end
 

@@ -23,8 +23,7 @@ local HISTOGRAMS = {
 -- Which histogram is told, and under which other name: an older one that dashboards still ask for.
 local TOLD = { { 1 }, { 2 }, { 3 }, { 4 }, { 4, "bytes_sent" } }
 
-local locations = state.locations
-local done, forget = balancer.done, balancer.forget
+local done, forget, take, location_of = balancer.done, balancer.forget, balancer.take, balancer.location_of
 
 -- The request is asked through FFI at once, without the functions around it and without loops: so the whole of `log`
 -- becomes machine code, which is what a request costs here.
@@ -108,19 +107,22 @@ end
 
 -- Counts the request that just ended, and settles its peer.
 function M.log()
-    local r, ctx = get_request(), ngx.ctx
-    local status, peer = C.ngx_http_lua_ffi_get_resp_status(r), ctx.peer
-    if peer then
-        done(ctx, status)
-    else
-        forget()
+    local r = get_request()
+    local status, peer, canary = C.ngx_http_lua_ffi_get_resp_status(r), take(r), nil
+    local location = location_of(r)
+    forget()
+    if not (location and location.plain) then
+        local ctx = ngx.ctx
+        location, peer, canary = ctx.location or location, ctx.peer or peer, ctx.canary
     end
-    local location = ctx.location or locations[ngx.var.fairlead_location]
+    if peer then
+        done(peer, status)
+    end
     if not location then
         return
     end
     local id = C.ngx_http_lua_ffi_req_get_method(r)
-    local entry = entry_of(location, METHODS[id] and id or 0, status, ctx.canary)
+    local entry = entry_of(location, METHODS[id] and id or 0, status, canary)
     entry.count = entry.count + 1
     local took = C.ngx_http_lua_ffi_now() - C.ngx_http_lua_ffi_req_start_time(r)
     observe_seconds(entry[1], took > 0 and took or 0)

@@ -1,7 +1,8 @@
 -- What every worker knows: the structure of this configuration, and by shared memory the endpoints of now.
 --
 -- The structure comes from a file written together with the configuration; the master reads it once. Endpoints are told
--- over the control socket; a worker compares one version number a request and reads only what it needs and lacks.
+-- over the control socket; a worker compares one version number, at most once a millisecond, and reads only what it
+-- needs and lacks.
 
 local cjson = require("cjson.safe")
 local hash = require("fairlead_hash")
@@ -13,7 +14,7 @@ local M = { generation = "", locations = {} }
 
 local structure = { upstreams = {} }
 local known = {}
-local version = -1
+local version, looked = -1, 0
 
 function M.load(path)
     local file = assert(io.open(path, "rb"))
@@ -28,9 +29,9 @@ function M.load(path)
     end
 end
 
-local function peer_of(address, port)
+local function peer_of(upstream, address, port)
     return {
-        address = address, port = tonumber(port), name = address .. ":" .. port,
+        upstream = upstream, address = address, port = tonumber(port), name = address .. ":" .. port,
         fails = 0, since = 0, down = 0, active = 0, ewma = 0, touched = 0,
     }
 end
@@ -45,7 +46,7 @@ local function read(upstream)
     local listed = raw and cjson.decode(raw) or {}
     local former, peers, by_name = upstream.by_name, {}, {}
     for index, each in ipairs(listed) do
-        local peer = former[each[1] .. ":" .. each[2]] or peer_of(each[1], each[2])
+        local peer = former[each[1] .. ":" .. each[2]] or peer_of(upstream, each[1], each[2])
         peer.index = index
         peers[index] = peer
         by_name[peer.name] = peer
@@ -74,7 +75,10 @@ end
 
 -- The upstream of an id with its peers as they are now; one that nobody described has the defaults.
 function M.upstream(id)
-    version = endpoints:get("version") or 0
+    local time = now()
+    if time ~= looked then
+        looked, version = time, endpoints:get("version") or 0
+    end
     local upstream = known[id]
     if not upstream then
         upstream = new(id)
@@ -84,6 +88,11 @@ function M.upstream(id)
         read(upstream)
     end
     return upstream
+end
+
+-- Has the next request see what has just been told.
+function M.look()
+    looked = 0
 end
 
 function M.ring(upstream)
