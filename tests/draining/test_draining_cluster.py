@@ -185,22 +185,59 @@ async def test_new_connections_stop_before_the_process_does_and_what_is_under_wa
     assert at["pod gone from the API"] >= at["process ended"]
 
 
-async def test_connections_through_a_node_go_on_when_the_node_is_deleted(drained: Cluster) -> None:
-    """`kubectl delete node` of one that has no pod of the application, by the load balancer that led to it."""
-    address = drained.address("service", "web", "-n", "drained")
+@pytest.fixture
+def two_pods(drained: Cluster) -> Cluster:
+    """The pods that stay, on the first two nodes, and their Service."""
+    drained.kubectl("apply", "-f", "-", stdin=MANIFESTS)
+    drained.kubectl("delete", "pod", "goes", "-n", "drained", "--grace-period=1")
+    drained.kubectl("wait", "--for=condition=Ready", "pods", "--all", "-n", "drained", "--timeout=30s")
+    return drained
+
+
+async def test_connections_go_on_at_a_pod_that_is_not_ready_any_more_and_new_ones_avoid_it(two_pods: Cluster) -> None:
+    address = two_pods.address("service", "web", "-n", "drained")
     web: Document = {"address": address, "port": 80, "echo": True}
-    assert "goes" not in drained.kubectl("get", "pods", "-n", "drained", "-o", "name"), "on node-3, before"
+    annotate = ("annotate", "pod", "stays-1", "-n", "drained", "--overwrite")
+
+    def slice_says() -> list[tuple[str, bool, bool]]:
+        slices = two_pods.get("endpointslices", "-n", "drained", "-l", "kubernetes.io/service-name=web")["items"]
+        every = [each for piece in slices for each in piece["endpoints"]]
+        found = [(each["targetRef"]["name"], each["conditions"]) for each in every]
+        return sorted((name, each["ready"], each["terminating"]) for name, each in found)
+
+    def answered(count: int) -> set[str]:
+        script = f"for i in $(seq {count}); do curl -sm 3 http://{address}/; done"
+        return set(re.findall(r'"pod":"([^"]+)"', two_pods.at("client", "sh", "-c", script)))
+
+    eventually(lambda: answered(12) == {"stays-1", "stays-2"}, "both to answer")
+    async with two_pods.load("client", {"web": web}, rate=100, kept=4, long=30, seconds=2.0) as found:
+        await asyncio.sleep(1)
+        await asyncio.to_thread(two_pods.kubectl, *annotate, "standin.fairlead.dev/ready=false")
+        expected = [("stays-1", False, False), ("stays-2", True, False)]
+        await asyncio.to_thread(eventually, lambda: slice_says() == expected, "the slice to say so")
+        await asyncio.to_thread(eventually, lambda: answered(12) == {"stays-2"}, "new ones to go to the other")
+        await asyncio.sleep(1)
+    two_pods.kubectl(*annotate, "standin.fairlead.dev/ready-")
+    assert found["web"]["failed"] == 0, found
+    assert found["web"]["long"] >= 30
+    eventually(lambda: answered(12) == {"stays-1", "stays-2"}, "both to answer again")
+
+
+async def test_connections_through_a_node_go_on_when_the_node_is_deleted(two_pods: Cluster) -> None:
+    """`kubectl delete node` of one that has no pod of the application, by the load balancer that led to it."""
+    address = two_pods.address("service", "web", "-n", "drained")
+    web: Document = {"address": address, "port": 80, "echo": True}
 
     def led_to() -> set[str]:
-        listed = drained.at("lb", "nft", "list", "map", "ip", "fairlead", "backends")
+        listed = two_pods.at("lb", "nft", "list", "map", "ip", "fairlead", "backends")
         return set(re.findall(rf"{re.escape(address)} \. tcp \. 80 \. \d+ : (\S+) \.", listed))
 
     eventually(lambda: led_to() == set(NODES.values()), "rows to all three")
-    async with drained.load("client", {"web": web}, rate=200, kept=0, long=50, seconds=2.0) as found:
+    async with two_pods.load("client", {"web": web}, rate=200, kept=0, long=50, seconds=2.0) as found:
         await asyncio.sleep(1)
-        flows = drained.at("lb", "conntrack", "-L", "-p", "tcp", "--state", "ESTABLISHED")
+        flows = two_pods.at("lb", "conntrack", "-L", "-p", "tcp", "--state", "ESTABLISHED")
         assert f"src={NODES['node-3']}" in flows, "no connection leads through the node"
-        await asyncio.to_thread(drained.kubectl, "delete", "node", "node-3", "--wait=false")
+        await asyncio.to_thread(two_pods.kubectl, "delete", "node", "node-3", "--wait=false")
         await asyncio.to_thread(
             eventually, lambda: led_to() == set(NODES.values()) - {NODES["node-3"]}, "rows without it"
         )

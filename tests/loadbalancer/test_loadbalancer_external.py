@@ -109,6 +109,9 @@ def test_connections_spread_by_source_keep_their_node(cluster: Cluster) -> None:
     assert cluster.dial(address, 80, 40)["failed"] == 0
     flows = cluster.near("lb", "conntrack", "-L", "-p", "tcp")
     assert sum(any(f"src={node} dst={CLIENT}" in line for line in flows.splitlines()) for node in NODES) == 1
+    assert cluster.dial(address, 81, 20, "udp")["failed"] == 0
+    flows = cluster.near("lb", "conntrack", "-L", "-p", "udp", "-d", address)
+    assert sum(f"src={node} dst={CLIENT}" in flows for node in NODES) == 1
 
 
 def test_a_client_with_affinity_keeps_its_pod_through_the_load_balancer(cluster: Cluster) -> None:
@@ -144,6 +147,10 @@ def test_pods_that_want_the_proxy_protocol_are_told_the_client_by_it(cluster: Cl
     assert rest[16:] == b"hello"
     assert cluster.get("service", "proxied")["status"]["loadBalancer"]["ingress"][0]["ipMode"] == "Proxy"
     assert cluster.dial(address, 81, 3, "udp")["failed"] == 0, "over UDP there is no such protocol"
+    cluster.kubectl("annotate", "service", "proxied", "--overwrite", "fairlead.dev/proxy-protocol=v1")
+    line = f"PROXY TCP4 198.51.100.2 {address} ".encode()
+    eventually(lambda: bytes.fromhex(exchange(cluster, address)).startswith(line), "version 1")
+    assert bytes.fromhex(exchange(cluster, address)).endswith(b" 80\r\nhello")
     cluster.kubectl("annotate", "service", "proxied", "fairlead.dev/proxy-protocol-")
     eventually(lambda: cluster.backends(address, 80), "rows in place of the relay")
     assert cluster.dial(address, 80, 3)["failed"] == 0
@@ -184,8 +191,8 @@ async def test_udp_flows_that_never_pause_go_on_when_their_pods_are_replaced(clu
         await asyncio.to_thread(
             eventually, lambda: len(cluster.read(selected)["items"]) == 4, "the old pods to be gone"
         )
-        await asyncio.sleep(1)
-    assert max(silences.values()) < 1, "a flow was led to a pod that is gone"
+        await asyncio.sleep(3)  # as long a silence would a flow have that is still led to a pod that is gone
+    assert max(silences.values()) < 2.5
 
 
 async def test_a_node_that_is_cut_off_gets_no_more_connections(cluster: Cluster) -> None:
