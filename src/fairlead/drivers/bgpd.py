@@ -18,6 +18,7 @@ from fairlead.drivers.processes import die_with_parent
 _SETTINGS = {
     "exabgp.daemon.drop": "false",
     "exabgp.daemon.daemonize": "false",
+    "exabgp.daemon.user": "root",
     "exabgp.api.cli": "false",
     "exabgp.log.destination": "stdout",
     "exabgp.log.level": "INFO",

@@ -3,14 +3,24 @@
 import sys
 from pathlib import Path
 
+from msgspec import Struct
+
 from fairlead.net import Address
 
 _ESTABLISHED = "01"
 
 
-def established() -> frozenset[Address]:
-    """The far ends of all established TCP connections."""
-    found: set[Address] = set()
+class Session(Struct, frozen=True):
+    """One established connection: the far end, and the port at this one."""
+
+    far: Address
+    far_port: int
+    near_port: int
+
+
+def established() -> frozenset[Session]:
+    """All established TCP connections."""
+    found: set[Session] = set()
     for name in ("tcp", "tcp6"):
         try:
             lines = Path(f"/proc/self/net/{name}").read_text().splitlines()[1:]
@@ -18,7 +28,8 @@ def established() -> frozenset[Address]:
             continue
         for words in map(str.split, lines):
             if words[3] == _ESTABLISHED:
-                found.add(_address(words[2].partition(":")[0]))
+                far, _, port = words[2].partition(":")
+                found.add(Session(_address(far), int(port, 16), int(words[1].partition(":")[2], 16)))
     return frozenset(found)
 
 

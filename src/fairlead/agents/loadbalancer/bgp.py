@@ -6,36 +6,47 @@ A peer that is wrongly configured is left out and told of, as its last good conf
 import asyncio
 import time
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 from fairlead.agents.events import Notice, notice_of
 from fairlead.agents.lines import log
 from fairlead.agents.loadbalancer.bgp_config import compile_peer, render_exabgp
 from fairlead.agents.loadbalancer.following import World
+from fairlead.agents.loadbalancer.peering import Peering
 from fairlead.agents.loadbalancer.speaker_following import SpeakerWorld
+from fairlead.agents.loadbalancer.speaker_statuses import Statuses
 from fairlead.compile.announcements import compile_route_announcements
 from fairlead.compile.loadbalancers import selects
 from fairlead.drivers.bgpd import Bgpd
 from fairlead.drivers.kubeapi import ApiError, KubeClient
-from fairlead.drivers.sessions import established
+from fairlead.drivers.sessions import Session, established
 from fairlead.kube.core import Secret
 from fairlead.kube.documents import text_at
 from fairlead.kube.metallb import BGPPeer
 from fairlead.kube.resources import resource_of
-from fairlead.model import Finding, Origin
-from fairlead.model.announcements import Peer
-from fairlead.model.loadbalancers import Pool
-from fairlead.net import Address, parse_address
+from fairlead.model import Finding, Origin, Severity
+from fairlead.model.announcements import Peer, RouteAnnouncement
+from fairlead.model.loadbalancers import Pool, ServiceKey
+from fairlead.net import parse_address
 
-_LOOK_SECONDS, _SETTLE_SECONDS, _PATIENCE_SECONDS = 2.0, 0.1, 8.0
+_LOOK_SECONDS, _SETTLE_SECONDS = 2.0, 0.1
+
+_CHATTER = ("welcome", "advice")
+"""What ExaBGP's lines of no news start with."""
 
 
 class Routers:
     """The peers of one node."""
 
     def __init__(
-        self, node: str, world: World, more: SpeakerWorld, client: KubeClient, tell: Callable[[Notice], None]
+        self,
+        node: str,
+        world: World,
+        more: SpeakerWorld,
+        client: KubeClient,
+        tell: Callable[[Notice], None],
+        statuses: Statuses,
     ) -> None:
         self._node, self._world, self._more, self._client, self._tell = node, world, more, client, tell
         self._bgpd = Bgpd(self._heard)
@@ -44,9 +55,11 @@ class Routers:
         self._good: dict[str, Peer] = {}
         self._told: set[Finding] = set()
         self._running = ""
-        self._without: dict[str, float] = {}
-        self._missed: set[str] = set()
+        self._statuses = statuses
+        self._peering = Peering(node)
         self.pools: tuple[Pool, ...] = ()
+        self.wrong_pools = ""
+        """What is wrong with the pools; `pools` are the last good ones."""
 
     def touch(self) -> None:
         """Something changed."""
@@ -71,30 +84,13 @@ class Routers:
             await self._bgpd.close()
 
     def _watch(self, peers: list[Peer]) -> None:
-        """Tell of peers that there is no session with for a while, and when there is one again."""
-        now, sessions = time.monotonic(), established() if peers else frozenset[Address]()
-        for peer in peers:
-            name = peer.name
-            if peer.address in sessions:
-                self._without.pop(name, None)
-                if name in self._missed:
-                    self._missed.discard(name)
-                    self._say(name, "BGPPeerUp", f"{peer.address} has a session with {self._node}", warning=False)
-            elif now - self._without.setdefault(name, now) > _PATIENCE_SECONDS and name not in self._missed:
-                self._missed.add(name)
-                message = (
-                    f"no session of {self._node} with {peer.address}, port {peer.port}: compare password, address "
-                    f"and AS numbers ({peer.local_as} here, {peer.peer_as} there) with the router's, and see its log"
-                )
-                self._say(name, "BGPPeerDown", message, warning=True)
-
-    def _say(self, peer: str, reason: str, message: str, *, warning: bool) -> None:
-        log(event=reason, peer=peer, message=message)
-        self._tell(Notice(Origin("BGPPeer", self._world.namespace, peer), reason, message, warning))
+        sessions = established() if peers else frozenset[Session]()
+        for news in self._peering.step(peers, sessions, time.monotonic()):
+            log(event=news.reason, peer=news.peer, message=news.message)
+            about = Origin("BGPPeer", self._world.namespace, news.peer)
+            self._tell(Notice(about, news.reason, news.message, news.warning))
 
     def _render(self, peers: list[Peer]) -> str:
-        if not peers:
-            return ""
         world = self._world
         node = world.nodes.objects.get(self._node)
         aliases = {
@@ -106,6 +102,7 @@ class Routers:
         routes = compile_route_announcements(
             services, self.pools, world.bgp.objects.values(), node, self._more.ready(), aliases
         )
+        self._statuses.show_routes(_peers_of(routes, peers))
         given = node.status.addresses if node else ()
         addresses = tuple(parse_address(each.address) for each in given if each.type == "InternalIP")
         return render_exabgp(peers, {route for found in routes.values() for route in found}, addresses)
@@ -116,10 +113,12 @@ class Routers:
         objects = self._more.peers.objects
         self._good = {name: peer for name, peer in self._good.items() if name in objects}
         found: list[Peer] = []
+        wrong = [self.wrong_pools] if self.wrong_pools else []
         for name, each in sorted(objects.items()):
             if each.spec.node_selectors and not selects(each.spec.node_selectors, labels):
                 continue
             peer, findings = compile_peer(each, await self._password(each))
+            wrong += [f"{each.origin}: {each.message}" for each in findings if each.severity is Severity.ERROR]
             for finding in set(findings) - self._told:
                 self._told.add(finding)
                 log(event="finding", object=str(finding.origin), message=finding.message)
@@ -128,6 +127,7 @@ class Routers:
                 self._good[name] = peer
             if name in self._good:
                 found.append(self._good[name])
+        self._statuses.show_configuration("; ".join(wrong))
         return found
 
     async def _password(self, peer: BGPPeer) -> str:
@@ -143,5 +143,18 @@ class Routers:
         return b64decode(text_at(secret, "data", "password")).decode()
 
     def _heard(self, line: str) -> None:
-        if any(word in line for word in ("peer", "connected", "error", "Error", "notification", "reload")):
+        if line.strip() and not line.startswith(_CHATTER):
             log(event="exabgp", line=line)
+
+
+def _peers_of(
+    routes: Mapping[ServiceKey, tuple[RouteAnnouncement, ...]], peers: Iterable[Peer]
+) -> dict[ServiceKey, tuple[str, ...]]:
+    """The peers that each Service is announced to; an announcement without peers is for all."""
+    found = {
+        key: tuple(
+            sorted(peer.name for peer in peers if any(not route.peers or peer.name in route.peers for route in each))
+        )
+        for key, each in routes.items()
+    }
+    return {key: names for key, names in found.items() if names}

@@ -119,13 +119,13 @@ def render_exabgp(
         lines.append(f"capability {{ {restart} }}")
         families = [each for each in Family if peer.both_families or each is peer.address.family]
         lines.append("family { " + " ".join(f"{each.value.lower()} unicast;" for each in families) + " }")
-        lines.append("static {")
+        static: list[str] = []
         for route in routes:
             hop = own.get(route.prefix.family)
             if hop is None or route.prefix.family not in families or (route.peers and peer.name not in route.peers):
                 continue
-            lines.append(f"  route {route.prefix} next-hop {hop}{_attributes(route, peer)};")
-        lines.append("}")
+            static.append(f"  route {route.prefix} next-hop {hop}{_attributes(route, peer)};")
+        lines += ["static {", *static, "}"] if static else []  # ExaBGP takes no empty one
         parts.append(f"neighbor {peer.address} {{\n" + "".join(f"  {line}\n" for line in lines) + "}\n")
     return "".join(parts)
 

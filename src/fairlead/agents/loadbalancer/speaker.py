@@ -9,7 +9,6 @@ import socket
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from hashlib import sha256
 from pathlib import Path
 
 import msgspec
@@ -22,13 +21,11 @@ from fairlead.agents.loadbalancer.following import World
 from fairlead.agents.loadbalancer.heartbeat import Heartbeat, HeartbeatSettings, Membership
 from fairlead.agents.loadbalancer.l2 import Links
 from fairlead.agents.loadbalancer.speaker_following import SpeakerWorld
+from fairlead.agents.loadbalancer.speaker_statuses import Statuses
 from fairlead.compile.announcements import compile_link_announcements, elect
 from fairlead.compile.pools import compile_pools
 from fairlead.drivers.interfaces import addressed_interfaces
-from fairlead.drivers.kubeapi import ApiError, HttpTransport, KubeClient
-from fairlead.kube.documents import Document
-from fairlead.kube.metallb import ServiceL2Status
-from fairlead.kube.resources import resource_of
+from fairlead.drivers.kubeapi import HttpTransport, KubeClient
 from fairlead.model import Origin
 from fairlead.model.announcements import LinkAnnouncement
 from fairlead.model.loadbalancers import Pool, ServiceKey
@@ -79,7 +76,8 @@ class Speaker:
         beats = config.heartbeats
         self._links = Links(time.monotonic, self._conflict, beats.dead_after - beats.interval)
         self._events = EventWriter(client, config.node, time.time, self._uid_of, component="fairlead-speaker")
-        self._routers = Routers(config.node, self._world, self._more, client, self._events.tell)
+        self._statuses = Statuses(client, config.node, config.namespace, time.time)
+        self._routers = Routers(config.node, self._world, self._more, client, self._events.tell, self._statuses)
         self._pools: tuple[Pool, ...] = ()
         self._announcements: tuple[LinkAnnouncement, ...] = ()
         self._alive: frozenset[str] = frozenset()
@@ -88,7 +86,6 @@ class Speaker:
         self._sockets: dict[Family, socket.socket] = {}
         self._peers: tuple[tuple[Family, str], ...] = ()
         self._assigned: dict[ServiceKey, tuple[str, ...]] = {}
-        self._to_write: asyncio.Queue[tuple[ServiceKey, tuple[str, ...] | None]] = asyncio.Queue()
         self._members: Membership | None = None
         self._write_again = float("inf")
 
@@ -103,7 +100,7 @@ class Speaker:
             for kind in (self._world.services, self._world.pools, self._world.l2, self._world.bgp, self._world.nodes):
                 kind.listen(self._changed)
             self._more.listen(self._changed)
-            tasks.create_task(self._write_statuses())
+            tasks.create_task(self._statuses.run())
             tasks.create_task(self._scan())
             tasks.create_task(self._routers.run())
             await self._beat()
@@ -142,8 +139,8 @@ class Speaker:
             self._links.tick()
             if time.monotonic() >= self._write_again:  # others may have written after us while it was not settled
                 self._write_again = float("inf")
-                for item in self._assigned.items():
-                    self._to_write.put_nowait(item)
+                for key, interfaces in self._assigned.items():
+                    self._statuses.show_link(key, interfaces)
             due = max(due + self._config.heartbeats.interval, loop.time())
             await asyncio.sleep(due - loop.time())
 
@@ -205,7 +202,7 @@ class Speaker:
         self._announcements = compile_link_announcements(
             services, self._pools, self._world.l2.objects.values(), nodes.values(), self._more.ready()
         )
-        self._routers.pools = self._pools
+        self._routers.pools, self._routers.wrong_pools = self._pools, wrong
 
     async def _scan(self) -> None:
         while True:
@@ -219,32 +216,11 @@ class Speaker:
             self._events.tell(
                 Notice(Origin("Service", key.namespace, key.name), "nodeAssigned", message, warning=False)
             )
-            self._to_write.put_nowait((key, assigned[key]))
+            self._statuses.show_link(key, assigned[key])
         announced = {each.service for each in self._announcements}
         for key in self._assigned.keys() - assigned.keys() - announced:
-            self._to_write.put_nowait((key, None))
+            self._statuses.show_link(key, None)
         self._assigned = assigned
-
-    async def _write_statuses(self) -> None:
-        resource, namespace = resource_of(ServiceL2Status), self._config.namespace
-        while True:
-            key, interfaces = await self._to_write.get()
-            name = "l2-" + sha256(str(key).encode()).hexdigest()[:12]
-            try:
-                if interfaces is None:
-                    await self._client.delete(ServiceL2Status, name, namespace)
-                    continue
-                with suppress(ApiError):
-                    await self._client.create_document(resource, {"metadata": {"name": name}, "spec": {}}, namespace)
-                status: Document = {
-                    "node": self._config.node,
-                    "serviceName": key.name,
-                    "serviceNamespace": key.namespace,
-                    "interfaces": [{"name": each} for each in interfaces],
-                }
-                await self._client.patch_document(resource, name, namespace, {"status": status}, subresource="status")
-            except ApiError as error:
-                log(event="unwritten", status=name, error=str(error))
 
     def _conflict(self, announcement: LinkAnnouncement, hardware: bytes) -> None:
         key, where = announcement.service, hardware.hex(":")
