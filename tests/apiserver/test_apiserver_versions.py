@@ -8,7 +8,7 @@ from apiservers import Api, lines
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairlead.kube.autoscaling_versions import OTHERS
+from fairlead.cluster.apiserver.kinds.autoscaling_v1 import METRICS
 from fairlead.kube.documents import Document
 from fairlead.kube.legacy import ingress_of_old, ingress_of_today
 
@@ -114,7 +114,8 @@ async def test_autoscalers_of_v1_are_those_of_v2(api: Api) -> None:
     old, new = (f"/apis/autoscaling/{each}/namespaces/default/horizontalpodautoscalers" for each in ("v1", "v2"))
     target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
     spec = {"maxReplicas": 3, "scaleTargetRef": target, "targetCPUUtilizationPercentage": 60}
-    made = await api("POST", old, {"metadata": {"name": "web"}, "spec": spec})
+    named = {"apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "web"}}
+    made = await api("POST", old, {**named, "spec": spec})
     assert made.json["spec"]["targetCPUUtilizationPercentage"] == 60
     cpu = {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 60}}}
     assert (await api("GET", f"{new}/web")).json["spec"]["metrics"] == [cpu]
@@ -126,13 +127,14 @@ async def test_autoscalers_of_v1_are_those_of_v2(api: Api) -> None:
     await api("PATCH", f"{new}/web", both, kind="application/merge-patch+json")
     shown = (await api("GET", f"{old}/web")).json
     assert shown["spec"]["targetCPUUtilizationPercentage"] == 60
-    assert msgspec.json.decode(shown["metadata"]["annotations"][OTHERS]) == [memory]
+    flat = {"type": "Resource", "resource": {"name": "memory", "targetAverageValue": "1Gi"}}
+    assert msgspec.json.decode(shown["metadata"]["annotations"][METRICS]) == [flat]
     shown["spec"]["maxReplicas"] = 5
     assert (await api("PUT", f"{old}/web", shown)).status == 200
     kept = (await api("GET", f"{new}/web")).json
     assert kept["spec"]["maxReplicas"] == 5
     assert sorted(each["resource"]["name"] for each in kept["spec"]["metrics"]) == ["cpu", "memory"]
-    assert OTHERS not in kept["metadata"].get("annotations", {})
+    assert METRICS not in kept["metadata"].get("annotations", {})
 
 
 async def test_they_are_listed_and_described(api: Api) -> None:

@@ -1,8 +1,8 @@
 """Versions of kinds that are served beside the one that is stored: requests and answers are converted at the edge.
 
 In: a request of such a version, and the answer to what became of it. Out: the same request in the version of today,
-and the answer in the version that was asked for. Ingress of extensions and v1beta1 (removed upstream in 1.22), the
-v1beta1 of CronJob, PodDisruptionBudget and IngressClass, and autoscaling/v1.
+and the answer in the version that was asked for. Ingress of extensions and v1beta1 (removed upstream in 1.22), and
+the v1beta1 of CronJob, PodDisruptionBudget and IngressClass.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from fairlead.cluster.apiserver.calls import as_json
-from fairlead.cluster.apiserver.kinds.autoscaling import AUTOSCALER
 from fairlead.cluster.apiserver.kinds.spec import KindSpec
 from fairlead.cluster.apiserver.kinds.storage import BUDGET
 from fairlead.cluster.apiserver.kinds.table import INGRESS, INGRESS_CLASS
@@ -29,7 +28,6 @@ from fairlead.cluster.apiserver.paths import Target
 from fairlead.cluster.apiserver.statuses import bad_request, unsupported_media_type
 from fairlead.cluster.apiserver.strictness import warning_headers
 from fairlead.drivers.kubeapi.transport import ApiRequest, ApiResponse
-from fairlead.kube.autoscaling_versions import autoscaler_of_today, autoscaler_of_v1
 from fairlead.kube.documents import Document, Json, items_at, text_at
 from fairlead.kube.legacy import LEGACY_INGRESS, ingress_of_old, ingress_of_today, ingress_patch_of_today
 from fairlead.kube.resources import Resource
@@ -140,9 +138,9 @@ def _mapping(value: Json) -> Document:
     return value if isinstance(value, dict) else {}
 
 
-def _listed(today: KindSpec, group: str, version: str, *, described: bool = False) -> KindSpec:
-    """How discovery and OpenAPI show a kind in another version: same names, and no word about its fields unless they
-    are `described` in the schema data. A group of its own gets no short names, which would be ambiguous.
+def _listed(today: KindSpec, group: str, version: str) -> KindSpec:
+    """How discovery and OpenAPI show a kind in another version: same names, and no word about its fields. A group of
+    its own gets no short names, which would be ambiguous.
     """
     resource = today.resource
     name = f"io.k8s.api.{group.partition('.')[0]}.{version}.{resource.kind}"
@@ -155,7 +153,7 @@ def _listed(today: KindSpec, group: str, version: str, *, described: bool = Fals
         has_status=today.has_status,
         columns=today.columns,
         row=today.row,
-        structure=None if described else _ANYTHING,
+        structure=_ANYTHING,
     )
 
 
@@ -178,12 +176,6 @@ _OLD_INGRESS = [
 OTHER_VERSIONS: dict[tuple[str, str, str], OtherVersion] = {
     (each.listed.resource.group, each.listed.resource.version, each.listed.resource.plural): each
     for each in (
-        OtherVersion(
-            listed=_listed(AUTOSCALER, "autoscaling", "v1", described=True),
-            today=AUTOSCALER,
-            to_today=autoscaler_of_today,
-            from_today=autoscaler_of_v1,
-        ),
         *_OLD_INGRESS,
         OtherVersion(
             listed=_listed(INGRESS_CLASS, "networking.k8s.io", "v1beta1"),
