@@ -6,9 +6,16 @@ import pytest
 from ingress_objects_made import F5, a_secret, an_ingress, locations, routes_with
 
 from fairlead.model.route_proxy import BackendProtocol
-from fairlead.model.route_rules import Refuse
-from fairlead.model.route_upstreams import Balance
+from fairlead.model.route_rules import Rate, Refuse
+from fairlead.model.route_text import Variable
+from fairlead.model.route_upstreams import Balance, CookieAffinity
 from fairlead.model.routes import Match
+
+BOUGHT = {
+    "nginx.com/jwt-key": "k",
+    "appprotect.f5.com/app-protect-enable": "True",
+    "appprotectdos.f5.com/app-protect-dos-resource": "r",
+}
 
 
 def f5(**annotations: str) -> dict[str, str]:
@@ -31,6 +38,10 @@ def f5(**annotations: str) -> dict[str, str]:
         ({"proxy_next_upstream_timeout": "5s"}, "next_upstream_timeout", 5),
         ({"proxy_next_upstream_tries": "2"}, "next_upstream_tries", 2),
         ({"proxy_set_headers": "X-A: 1"}, "request_headers", (("X-A", ("1",)),)),
+        ({"proxy_buffers": "9 16k"}, "buffers_number", 9),
+        ({"proxy_buffers": "9 16k"}, "buffer_size", 16 << 10),
+        ({"proxy_busy_buffers_size": "8k"}, "busy_buffers_size", 8 << 10),
+        ({"proxy_max_temp_file_size": "0"}, "max_temp_file_size", 0),
     ],
 )
 def test_what_is_said_of_the_upstream_is_in_the_location(annotations: dict[str, str], field: str, value: Any) -> None:
@@ -58,6 +69,82 @@ def test_bounds_of_an_endpoint_are_in_the_upstream(name: str, text: str, field: 
     built = routes_with(an_ingress("web", "a.example", "/", annotations=f5(**{name: text}))).build()
     assert getattr(built.routing.upstreams[0], field) == value
     assert not built.findings
+
+
+@pytest.mark.parametrize(
+    ("annotations", "rate"),
+    [
+        ({}, Rate(10, 1, 0, 0, status=429, zone_size=10 << 20)),
+        (
+            {"limit_req_burst": "5", "limit_req_delay": "2", "limit_req_reject_code": "503"},
+            Rate(10, 1, 5, 2, status=503, zone_size=10 << 20),
+        ),
+        (
+            {"limit_req_burst": "5", "limit_req_no_delay": "true", "limit_req_zone_size": "1m"},
+            Rate(10, 1, 5, None, status=429, zone_size=1 << 20),
+        ),
+        (
+            {"limit_req_key": "${request_uri}"},
+            Rate(10, 1, 0, 0, status=429, key=(Variable("request_uri"),), zone_size=10 << 20),
+        ),
+        ({"limit_req_key": "${binary_remote_addr}"}, Rate(10, 1, 0, 0, status=429, zone_size=10 << 20)),
+    ],
+)
+def test_a_rate_limits_the_requests_of_a_client(annotations: dict[str, str], rate: Rate) -> None:
+    limited = f5(limit_req_rate="10r/s", **annotations)
+    built = routes_with(an_ingress("web", "a.example", "/", annotations=limited)).build()
+    assert locations(built)["/"].limits.rates == (rate,)
+    assert not built.findings
+    assert not locations(routes_with(an_ingress("web", "a.example", "/", annotations=f5(**annotations))).build())[
+        "/"
+    ].limits.rates, "only a rate turns it on"
+
+
+def test_headers_are_added_to_answers() -> None:
+    added = f5(add_header='X-A: one, X-B: two "quoted"')
+    built = routes_with(an_ingress("web", "a.example", "/", annotations=added)).build()
+    assert locations(built)["/"].response_headers == (("X-A", "one"), ("X-B", 'two "quoted"'))
+
+
+def test_clients_of_a_named_service_keep_their_endpoint() -> None:
+    said = "serviceName=other seat;serviceName=web srv expires=1h domain=.a.example path=/p"
+    built = routes_with(an_ingress("web", "a.example", "/", annotations=f5(sticky_cookie_services=said))).build()
+    assert built.routing.upstreams[0].affinity == CookieAffinity(
+        name="srv", expires=3600, max_age=3600, domain=".a.example", path="/p", persistent=True
+    )
+    other = routes_with(
+        an_ingress("web", "a.example", "/", annotations=f5(sticky_cookie_services="serviceName=other seat"))
+    ).build()
+    assert other.routing.upstreams[0].affinity is None
+
+
+def test_a_service_can_be_asked_by_its_own_address() -> None:
+    built = routes_with(an_ingress("web", "a.example", "/", annotations=f5(use_cluster_ip="true"))).build()
+    plain = routes_with(an_ingress("web", "a.example", "/")).build()
+    key = built.routing.upstreams[0].key
+    assert built.endpoints[key].backends != plain.endpoints[key].backends
+    assert len(built.endpoints[key].backends) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("limit_req_rate", "ten"),
+        ("limit_req_rate", "10r/s; deny all"),
+        ("limit_req_key", "$lua_evil"),
+        ("add_header", "X-A"),
+        ("add_header", "X-A: a\nX-B: b"),
+        ("sticky_cookie_services", "serviceName=web a;b"),
+        ("sticky_cookie_services", "serviceName=web srv nonsense"),
+        ("sticky_cookie_services", "serviceName=web srv expires=soon"),
+        ("proxy_buffers", "many"),
+    ],
+)
+def test_a_wrong_value_is_told_and_leaves_the_default(name: str, text: str) -> None:
+    limited = {} if name == "limit_req_rate" else {"limit_req_rate": "10r/s"}
+    said = routes_with(an_ingress("web", "a.example", "/", annotations=f5(**limited, **{name: text}))).build()
+    assert "its default holds" in said.findings[0].message
+    assert said.routing == routes_with(an_ingress("web", "a.example", "/", annotations=f5(**limited))).build().routing
 
 
 def test_rewrites_replace_the_prefix_for_one_service() -> None:
@@ -127,8 +214,10 @@ def test_a_master_with_two_hosts_is_not_taken_over_and_says_so() -> None:
 
 def test_what_is_not_carried_is_told() -> None:
     built = routes_with(
-        an_ingress("web", "a.example", "/", annotations=f5(limit_req_rate="10r/s", nonsense="1"))
+        an_ingress("web", "a.example", "/", annotations={**f5(hsts="true", nonsense="1"), **BOUGHT})
     ).build()
     said = {each.origin.field: each.message for each in built.findings}
-    assert "not carried" in said["metadata.annotations[nginx.org/limit-req-rate]"]
+    assert "not carried" in said["metadata.annotations[nginx.org/hsts]"]
+    for name, product in zip(BOUGHT, ("NGINX Plus", "App Protect WAF", "App Protect DoS"), strict=True):
+        assert product in said[f"metadata.annotations[{name}]"]
     assert "no such annotation" in said["metadata.annotations[nginx.org/nonsense]"]

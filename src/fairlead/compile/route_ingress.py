@@ -11,8 +11,8 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from fairlead.compile.annotations import access, balancing, f5, general, proxying, rules, tls
-from fairlead.compile.annotations.catalogue import SUPPORTED, UNSUPPORTED
+from fairlead.compile.annotations import access, balancing, f5, f5_rules, general, proxying, rules, tls
+from fairlead.compile.annotations.catalogue import BOUGHT, SUPPORTED, UNSUPPORTED
 from fairlead.compile.annotations.reading import Reading
 from fairlead.compile.annotations.rules import Shape
 from fairlead.compile.annotations.values import (
@@ -121,11 +121,12 @@ class _Compiling:
             tls=bool(spec.tls),
             hosts=len({rule.host for rule in spec.rules}),
         )
-        pattern = f5.over_pattern(self._f5, self._pattern())
+        pattern = f5.over_pattern(self._f5, self._pattern(), f"{self._about.namespace}/{self._about.name}")
         server_snippet = self._snippet(general.SERVER) or self._snippet(f5.SERVER_SNIPPETS, self._f5)
         location_snippet = self._snippet(general.CONFIGURATION) or self._snippet(f5.LOCATION_SNIPPETS, self._f5)
         reading.tell_unread(SUPPORTED, UNSUPPORTED)
         self._f5.tell_unread(f5.F5, f5.F5_UNSUPPORTED)
+        self._tell_bought()
         pattern = replace(pattern, snippet=location_snippet)
         found = tuple(each for number in range(len(spec.rules)) for each in self._rule(number, pattern, shape))
         default = None
@@ -159,7 +160,9 @@ class _Compiling:
             prefer_server_ciphers=reading.get(tls.PREFER),
             server_snippet=server_snippet,
             upstreams=tuple(self._upstreams.values()),
-            whole_service=reading.value(proxying.SERVICE_UPSTREAM, self._defaults.service_upstream),
+            whole_service=self._f5.value(
+                f5_rules.WHOLE, reading.value(proxying.SERVICE_UPSTREAM, self._defaults.service_upstream)
+            ),
             refused=refused,
             findings=(*self._findings, *dict.fromkeys((*reading.findings, *self._f5.findings))),
         )
@@ -419,6 +422,14 @@ class _Compiling:
 
     def _origin(self, field: str) -> Origin:
         return Origin(self._about.kind, self._about.namespace, self._about.name, field)
+
+    def _tell_bought(self) -> None:
+        """Record annotations of products that F5 sells, which do nothing here."""
+        for name in sorted(self._ingress.metadata.annotations):
+            product = BOUGHT.get(name.partition("/")[0])
+            if product is not None:
+                message = f"this is not carried: it belongs to {product}, and does nothing here"
+                self._find(Severity.WARNING, f"metadata.annotations[{name}]", message)
 
     def _find(self, severity: Severity, field: str, message: str, remedy: str = "") -> None:
         self._findings.append(Finding(severity, self._origin(field), message, remedy))

@@ -39,3 +39,10 @@ UNSUPPORTED: dict[str, Unsupported] = {
         Unsupported("enable-influxdb", "metrics are told to Prometheus"),
     )
 }
+
+BOUGHT = {
+    "nginx.com": "NGINX Plus",
+    "appprotect.f5.com": "NGINX App Protect WAF",
+    "appprotectdos.f5.com": "NGINX App Protect DoS",
+}
+"""Annotations of products, by their prefix."""

@@ -7,7 +7,7 @@ import re
 
 from msgspec.structs import replace
 
-from fairlead.compile.annotations import proxying
+from fairlead.compile.annotations import f5_rules, proxying
 from fairlead.compile.annotations.access import parse_reference
 from fairlead.compile.annotations.reading import Annotation, Reading, Unsupported, Wrong
 from fairlead.compile.annotations.values import (
@@ -137,21 +137,17 @@ F5 = {
         REWRITE_TARGET, PATH_REGEX,
         WEBSOCKET, SECURE, GRPC, AUTH_SECRET, AUTH_REALM, SERVER_SNIPPETS, LOCATION_SNIPPETS, SET_HEADERS, KEEPALIVE,
         MAX_FAILS, FAIL_TIMEOUT, BUFFERING, BUFFER_SIZE, APP_ROOT, HIDE, PASS, NEXT, NEXT_TIMEOUT, TRIES,
-        MAX_CONNECTIONS,
+        MAX_CONNECTIONS, *f5_rules.F5_RULES,
     )
 }  # fmt: skip
 _INSTEAD = "it does nothing here; see `fairlead ingress report`"
 F5_UNSUPPORTED = {
     name: Unsupported(name, _INSTEAD)
     for name in (
-        "policies", "sticky-cookie-services", "use-cluster-ip", "server-tokens", "listen-ports", "listen-ports-ssl",
-        "upstream-zone-size", "hsts", "hsts-max-age", "hsts-include-subdomains", "hsts-behind-proxy",
-        "http-redirect-code", "add-header", "add-header-inherit",
-        "proxy-buffers", "proxy-busy-buffers-size", "proxy-max-temp-file-size",
-        "proxy-redirect-from", "proxy-redirect-to",
-        "custom-http-errors", "limit-req-rate", "limit-req-key", "limit-req-zone-size",
-        "limit-req-burst", "limit-req-delay", "limit-req-no-delay", "limit-req-reject-code", "limit-req-log-level",
-        "limit-req-dry-run", "limit-req-scale", "ssl-ciphers", "ssl-prefer-server-ciphers",
+        "policies", "server-tokens", "listen-ports", "listen-ports-ssl", "upstream-zone-size", "hsts", "hsts-max-age",
+        "hsts-include-subdomains", "hsts-behind-proxy", "http-redirect-code", "add-header-inherit",
+        "proxy-redirect-from", "proxy-redirect-to", "custom-http-errors", "limit-req-log-level", "limit-req-dry-run",
+        "limit-req-scale", "ssl-ciphers", "ssl-prefer-server-ciphers",
     )
 }  # fmt: skip
 INHERITED = frozenset(
@@ -168,14 +164,15 @@ INHERITED = frozenset(
         FAIL_TIMEOUT,
         BUFFERING,
         BUFFER_SIZE,
+        *f5_rules.RULES_INHERITED,
     )
 ) | {LOCATION_SNIPPETS.name}
 """What a minion takes over from the master of its host, unless it says so itself (column i of the reference)."""
 
 
-def over_pattern(reading: Reading, pattern: Location) -> Location:
-    """What all locations of an Ingress share, with what these annotations say of it."""
-    proxy = pattern.proxy
+def over_pattern(reading: Reading, pattern: Location, scope: str) -> Location:
+    """What all locations of an Ingress share, with what these annotations say of it. `scope` names the Ingress."""
+    proxy = f5_rules.over_buffers(reading, pattern.proxy)
     proxy = replace(
         proxy,
         connect_timeout=reading.value(CONNECT, proxy.connect_timeout),
@@ -195,6 +192,8 @@ def over_pattern(reading: Reading, pattern: Location) -> Location:
     return replace(
         pattern,
         proxy=proxy,
+        limits=f5_rules.over_limits(reading, pattern.limits, scope),
+        response_headers=(*pattern.response_headers, *reading.value(f5_rules.ADD, ())),
         secure_redirect=reading.value(SSL_REDIRECT, pattern.secure_redirect),
         force_secure_redirect=reading.value(TO_HTTPS, pattern.force_secure_redirect),
     )
@@ -231,7 +230,7 @@ def over_upstream(reading: Reading, upstream: Upstream) -> Upstream:
     if method is not None:
         upstream = replace(upstream, balance=method[0], hash_by=method[1])
     return replace(
-        upstream,
+        f5_rules.over_affinity(reading, upstream),
         keepalive=reading.value(KEEPALIVE, upstream.keepalive),
         max_fails=reading.value(MAX_FAILS, upstream.max_fails),
         fail_timeout=reading.value(FAIL_TIMEOUT, upstream.fail_timeout),
