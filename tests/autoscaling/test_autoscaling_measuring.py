@@ -1,6 +1,7 @@
 """Do counters become the right rates, and documents of metrics what upstream's are?"""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -8,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 
-from fairlead.cluster.kubelet.measuring import Running, measure, read_processes
+from fairlead.cluster.kubelet.measuring import Running, accepted_connections, measure, read_processes
 from fairlead.cluster.metrics.collector import Paired
 from fairlead.cluster.metrics.custom import Described, metric_values, quantity_text
 from fairlead.cluster.metrics.ingresses import IngressLook, parse_counts, rates_of
@@ -134,3 +135,16 @@ def test_a_program_is_measured_with_all_its_children() -> None:
     assert seen.containers[0].memory > 4 * 2**20
     assert seen.containers[1] == ContainerUsage(name="aside", run=0, cpu=0.5, memory=0)
     assert (seen.requests, seen.errors) == (7, 1)
+
+
+@pytest.mark.kernel
+def test_the_kernel_counts_the_connections_a_program_accepts() -> None:
+    before = accepted_connections(os.getpid())
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        for _ in range(5):
+            socket.create_connection(server.getsockname()).close()
+            server.accept()[0].close()
+    after = accepted_connections(os.getpid())
+    assert before is not None
+    assert after is not None
+    assert after - before >= 5

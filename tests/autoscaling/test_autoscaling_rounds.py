@@ -25,7 +25,7 @@ def of_object(kind: str, name: str, **target: Any) -> dict[str, Any]:
     return {"type": "Object", "object": {"describedObject": described, "metric": metric, "target": target}}
 
 
-PODS = {
+PODS: dict[str, Any] = {
     "type": "Pods",
     "pods": {"metric": {"name": "requests_per_second"}, "target": {"type": "AverageValue", "averageValue": "10"}},
 }
@@ -148,8 +148,13 @@ async def test_the_greatest_of_several_metrics_decides() -> None:
             "FailedGetExternalMetric",
             "failed to get external metric queue: no external metrics API is served here",
         ),
+        (
+            {"type": "Pods", "pods": PODS["pods"] | {"metric": {"name": "r", "selector": {"matchLabels": {"a": "b"}}}}},
+            "FailedGetPodsMetric",
+            "failed to get pods metric value: the metric r has no labels here that a selector could choose by",
+        ),
     ],
-    ids=["an object that is not there", "no values", "external"],
+    ids=["an object that is not there", "no values", "external", "a selector of metrics"],
 )
 async def test_a_metric_that_cannot_be_had_is_a_condition_and_an_event_and_changes_nothing(
     metric: dict[str, Any], reason: str, told: str

@@ -202,6 +202,9 @@ class Round:
         namespace = self._namespace
         if metric.external is not None:
             raise MetricError("no external metrics API is served here")
+        of_custom = metric.pods or metric.object
+        if of_custom is not None and of_custom.metric.selector is not None:
+            raise MetricError(f"the metric {of_custom.metric.name} has no labels here that a selector could choose by")
         if metric.pods is not None:
             readings = await read_pods(self._client, namespace, scale.selector, metric.pods.metric.name)
             return propose_by_pods(metric.pods, readings, size)
