@@ -50,7 +50,6 @@ class Order(Struct, frozen=True, kw_only=True):
 class Told(Struct):
     """What became of one target: when the pod last answered, 0.0 for never."""
 
-    asked: int = 0
     last_new: float = 0.0
     last_long: float = 0.0
     failures: list[str] = msgspec.field(default_factory=list[str])
@@ -126,7 +125,6 @@ async def _ask_again(order: Order, target: Target, told: Told, stopped: asyncio.
 
 async def _ask_once(order: Order, target: Target, told: Told) -> None:
     begun = time.time()
-    told.asked += 1
     try:
         async with asyncio.timeout(_PATIENCE):
             reader, writer = await asyncio.open_connection(target.address, target.port)
