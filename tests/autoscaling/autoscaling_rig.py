@@ -128,6 +128,15 @@ class Rig:
         document = await self.client.get_document(resource_of(_kinds()["Deployment"]), "web", "shop")
         return document["spec"]["replicas"]  # pyright: ignore
 
+    async def create(self, path: str, document: Any) -> None:
+        """Create what has no type here."""
+        headers = {"Content-Type": "application/json"}
+        await self.client.request(ApiRequest("POST", path, (), headers, msgspec.json.encode(document)))
+
+    async def read(self, path: str) -> dict[str, Any]:
+        """What the API has at a path."""
+        return msgspec.json.decode((await self.client.request(ApiRequest("GET", path))).body)
+
     async def _create(self, kind: str, document: Any) -> None:
         resource = resource_of(_kinds()[kind])
         await self.client.create_document(resource, document, "shop" if resource.namespaced else "")

@@ -102,14 +102,16 @@ async def test_with_a_behavior_its_policies_bound_the_pace() -> None:
         (PODS, 6, {"averageValue": "30"}),
         (of_object("Service", "web", type="Value", value="40"), 3, {"value": "60"}),
         (of_object("Service", "web", type="AverageValue", averageValue="10"), 6, {"averageValue": "30"}),
+        (of_object("Ingress", "shop", type="AverageValue", averageValue="10"), 4, {"averageValue": "20"}),
     ],
-    ids=["a value of a resource", "a container", "pods", "a value of an object", "an average of an object"],
+    ids=["a value of a resource", "a container", "pods", "a value of an object", "an average of one", "an Ingress"],
 )
 async def test_every_kind_of_metric(metric: dict[str, Any], wanted: int, shown: dict[str, Any]) -> None:
     rig = Rig()
     await rig.begin(2)
     rig.values = {f"pods/web-{number}/requests_per_second": 30.0 for number in (0, 1)}
     rig.values["services/web/requests_per_second"] = 60.0
+    rig.values["ingresses.networking.k8s.io/shop/requests_per_second"] = 40.0
     await rig.autoscale(metrics=[metric])
     outcome, status = await rig.round()
     assert outcome.decision.recommended == wanted
@@ -241,3 +243,37 @@ async def test_two_autoscalers_of_the_same_pods_are_refused() -> None:
     assert conditions(status)["ScalingActive"] == ("False", "AmbiguousSelector")
     told = "pods by selector app=web are controlled by multiple HPAs: [shop/other shop/web]"
     assert rig.told[0].message == told
+
+
+async def test_whatever_has_a_scale_can_be_scaled_a_resource_of_a_users_own_too() -> None:
+    rig = Rig()
+    await rig.begin(1)
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    paths = {
+        "specReplicasPath": ".spec.size",
+        "statusReplicasPath": ".status.size",
+        "labelSelectorPath": ".status.selector",
+    }
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    await rig.create(
+        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+        {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": "fleets.example.com"},
+            "spec": {
+                "group": "example.com",
+                "scope": "Namespaced",
+                "names": {"plural": "fleets", "singular": "fleet", "kind": "Fleet", "listKind": "FleetList"},
+                "versions": [version | {"subresources": {"scale": paths}}],
+            },
+        },
+    )
+    fleets = "/apis/example.com/v1/namespaces/shop/fleets"
+    fleet = {"apiVersion": "example.com/v1", "kind": "Fleet", "metadata": {"name": "boats"}, "spec": {"size": 1}}
+    await rig.create(fleets, fleet | {"status": {"size": 1, "selector": "app=web"}})
+    await rig.use("200m")
+    await rig.autoscale(scaleTargetRef={"apiVersion": "example.com/v1", "kind": "Fleet", "name": "boats"})
+    outcome, _ = await rig.round()
+    assert (outcome.decision.current, outcome.decision.desired) == (1, 2)
+    assert (await rig.read(f"{fleets}/boats"))["spec"] == {"size": 2}

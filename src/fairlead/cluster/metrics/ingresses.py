@@ -20,6 +20,7 @@ from fairlead.kube.documents import Document, mapping_at, number_at, text_at
 
 _COUNTER = "nginx_ingress_controller_requests{"
 _LABEL = re.compile(r'(?:^|,)(namespace|ingress)="((?:[^"\\]|\\.)*)"')
+_APPLICATION = "app.kubernetes.io/name"
 _APPLICATIONS = ("nginx-ingress", "ingress-nginx")
 _PATIENCE = aiohttp.ClientTimeout(total=2)
 
@@ -70,7 +71,8 @@ def ingress_rates(store: Store, resolution: float) -> Paired[IngressLook, Ingres
     """Return what asks the controllers among the pods of a store."""
 
     async def look() -> IngressLook:
-        urls = {uid: url for uid, url in (_metrics_of(each.document()) for each in store.items(("", "pods"))) if url}
+        pods = (each for each in store.items(("", "pods")) if each.labels.get(_APPLICATION) in _APPLICATIONS)
+        urls = {uid: url for uid, url in (_metrics_of(each.document()) for each in pods) if url}
         async with aiohttp.ClientSession(timeout=_PATIENCE) as session:
             texts = await asyncio.gather(*(_fetch(session, url) for url in urls.values()))
         counts = {uid: parse_counts(text) for uid, text in zip(urls, texts, strict=True) if text is not None}
@@ -80,10 +82,9 @@ def ingress_rates(store: Store, resolution: float) -> Paired[IngressLook, Ingres
 
 
 def _metrics_of(pod: Document) -> tuple[str, str]:
-    """The uid of a pod and where its metrics are, "" for a pod that is no controller or not running."""
+    """The uid of a controller's pod and where its metrics are, "" for one that has none or does not run."""
     uid, address = text_at(pod, "metadata", "uid"), text_at(pod, "status", "podIP")
-    labels = mapping_at(pod, "metadata", "labels")
-    if labels.get("app.kubernetes.io/name") not in _APPLICATIONS or text_at(pod, "status", "phase") != "Running":
+    if text_at(pod, "status", "phase") != "Running":
         return uid, ""
     for container in children(mapping_at(pod, "spec"), "containers"):
         for port in children(container, "ports"):
