@@ -172,6 +172,12 @@ def test_a_rate_without_buffering_is_told_to_have_no_effect() -> None:
     assert not built_with({"limit-rate": "10"}, {"proxy-buffering": "on"}).findings
 
 
+@pytest.mark.parametrize(("text", "on"), [("true", True), ("false", False)])
+def test_stapling_is_the_operators_choice(text: str, on: bool) -> None:
+    assert not built_with({}, {}).settings.tls.stapling
+    assert built_with({}, {"enable-ocsp": text}).settings.tls.stapling is on
+
+
 def test_the_page_of_the_documentation_is_what_the_tables_say() -> None:
     page = Path(__file__).parents[2] / "docs" / "ingress" / "annotations.md"
     assert page.read_text() == annotations_page()

@@ -182,6 +182,7 @@ _TLS: dict[str, tuple[str, _Parser]] = {
     "ssl-session-tickets": ("session_tickets", _flag),
     "ssl-session-timeout": ("session_timeout", parse_time),
     "ssl-reject-handshake": ("reject_handshake", _flag),
+    "enable-ocsp": ("stapling", _flag),
     "hsts": ("hsts", _flag),
     "hsts-max-age": ("hsts_max_age", parse_number),
     "hsts-include-subdomains": ("hsts_include_subdomains", _flag),

@@ -55,6 +55,7 @@ class TlsSettings(Struct, frozen=True, kw_only=True):
     session_tickets: bool = False
     session_timeout: int = 600
     reject_handshake: bool = False
+    stapling: bool = False
     default_certificate: CertificateId | None = None
     hsts: bool = True
     hsts_max_age: int = 31536000

@@ -43,5 +43,10 @@ def render_certificates(
     )
 
 
+def render_staples(answers: Mapping[CertificateId, bytes]) -> bytes:
+    """The body of `POST /staples`: what authorities said of certificates (DER); all others have nothing stapled."""
+    return msgspec.json.encode({"set": {certificate_id(each): answer for each, answer in answers.items()}})
+
+
 def _host(address: str) -> str:
     return f"[{address}]" if ":" in address else address

@@ -101,6 +101,7 @@ def render_control(layout: Layout) -> Directive:
         lua("/generation", 'require("fairlead_control").generation()'),
         lua("/endpoints", 'require("fairlead_control").endpoints()'),
         lua("/certificates", 'require("fairlead_control").certificates()'),
+        lua("/staples", 'require("fairlead_control").staples()'),
         lua("/metrics", 'require("fairlead_metrics").page()'),
         block("location", "=", "/status", of=(directive("stub_status"),)),
         block("location", "/", of=(directive("return", 404),)),

@@ -20,6 +20,7 @@ from fairlead.agents.ingress.names import ExternalNames
 from fairlead.agents.ingress.objects import IngressObjects
 from fairlead.agents.ingress.placeholder import make_placeholder, with_default
 from fairlead.agents.ingress.serving import Serving, lua_folder
+from fairlead.agents.ingress.stapling import Stapler
 from fairlead.agents.ingress.status import StatusWriter, addresses, published_by
 from fairlead.agents.ingress.webhook import WebhookSettings, serve_webhook
 from fairlead.agents.leases import Leadership, LeaseName
@@ -100,6 +101,7 @@ class IngressAgent:
         self._status = StatusWriter(client, self._leadership, self._objects.ingresses)
         self.nginx = Nginx(NginxFolder(config.folder, config.nginx, READ_BY_WORKERS))
         self._serving = Serving(self.nginx, _layout(config), self._routes, self._news.set)
+        self._stapler = Stapler(self.nginx.ask, self.nginx.master)
         self._told: frozenset[Finding] = frozenset()
         self._built: Built | None = None
         self._placeholder = make_placeholder()
@@ -113,6 +115,7 @@ class IngressAgent:
             tasks.create_task(self._objects.run())
             tasks.create_task(self._serving.run())
             tasks.create_task(self._names.run())
+            tasks.create_task(self._stapler.run())
             tasks.create_task(self._build())
             tasks.create_task(self._events.run())
             tasks.create_task(self._leadership.run())
@@ -158,6 +161,7 @@ class IngressAgent:
             self._built = built
             self._tell((*built.findings, *self._serving.refusals))
             self._publish(built)
+            self._stapler.want(built.certificates.values(), enabled=built.settings.tls.stapling)
             try:
                 await self._serving.serve(built)
             except FairleadError as error:

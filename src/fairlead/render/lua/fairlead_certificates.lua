@@ -1,5 +1,6 @@
 -- Which certificate a client sees: by the name it asks for, out of shared memory, parsed once a worker and version.
 
+local ocsp = require("ngx.ocsp")
 local ssl = require("ngx.ssl")
 
 local certificates = ngx.shared.fairlead_certificates
@@ -56,6 +57,10 @@ function M.set()
     ssl.clear_certs()
     assert(ssl.set_cert(pair.chain))
     assert(ssl.set_priv_key(pair.key))
+    local staple = certificates:get("staple:" .. id)
+    if staple then
+        ocsp.set_ocsp_status_resp(staple)
+    end
 end
 
 return M

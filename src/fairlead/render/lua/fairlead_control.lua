@@ -109,4 +109,14 @@ function M.certificates()
     ngx.say("ok")
 end
 
+-- {"set": {id: answer of OCSP in base64}}; all others are forgotten.
+function M.staples()
+    local told = body()
+    for id, answer in pairs(told.set or {}) do
+        put(certificates, "staple:" .. id, ngx.decode_base64(answer))
+    end
+    only(certificates, "staple:", told.set or {})
+    ngx.say("ok")
+end
+
 return M
