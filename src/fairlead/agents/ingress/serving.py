@@ -57,6 +57,7 @@ class Serving:
         self._news = asyncio.Event()
         self._up = asyncio.Event()
         self._text = ""
+        self._in_force: Built | None = None
         self._withheld: dict[Key, Finding] = {}
         self._good: frozenset[Key] = frozenset()
         self.reloads = Reloads()
@@ -103,7 +104,7 @@ class Serving:
     def _forget(self) -> None:
         """NGINX is not there, or knows nothing."""
         self._up.clear()
-        self.ready, self._told, self._text = False, None, ""
+        self.ready, self._told, self._text, self._in_force = False, None, "", None
 
     async def _keep_structure(self) -> None:
         while True:
@@ -119,6 +120,9 @@ class Serving:
                 asyncio.get_running_loop().call_later(_AGAIN_SECONDS, self._news.set)
 
     async def _put_in_force(self, built: Built) -> None:
+        if self._in_force is not None and _same_structure(self._in_force, built) and self._nginx.master():
+            await self._settle(built)
+            return
         try:
             files = self._render(built)
         except ConfigRefusedError as error:
@@ -126,7 +130,7 @@ class Serving:
             return
         text = files[CONFIG]
         if self._nginx.master() and (text == self._text or await self._is_in_force(files)):
-            self._text, self._good = text, built.accepted
+            self._text, self._good, self._in_force = text, built.accepted, built
             await self._settle(built)
             return
         self._nginx.write({name: each for name, each in files.items() if name != CONFIG})
@@ -146,8 +150,7 @@ class Serving:
         else:
             await self._nginx.start()
         await self._wait_for(_generation_of(files))
-        self._text = text
-        self._good = built.accepted
+        self._text, self._good, self._in_force = text, built.accepted, built
         reloads = self.reloads
         reloads.count += 1
         reloads.last_ok, reloads.last_at, reloads.generation = True, time.time(), _generation_of(files)
@@ -251,6 +254,17 @@ class Serving:
             self._withheld[key] = Finding(Severity.ERROR, Origin("Ingress", *key), message, remedy)
         self._routes.withhold(self.withheld)
         self._again()
+
+
+def _same_structure(one: Built, other: Built) -> bool:
+    """Whether both are one configuration: nothing that it is rendered from differs. Writing it would take longer."""
+    return (one.routing, one.settings, one.upstream_certificates, one.authorities, one.accepted) == (
+        other.routing,
+        other.settings,
+        other.upstream_certificates,
+        other.authorities,
+        other.accepted,
+    )
 
 
 def _joined(told: Built | None, built: Built) -> Built:
