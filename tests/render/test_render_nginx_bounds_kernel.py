@@ -165,6 +165,22 @@ def test_an_endpoint_has_so_many_connections_and_the_next_one_takes_over(
     assert {nginx.get("busy.example").service for _ in range(6)} == set(TWO)
 
 
+def test_where_all_endpoints_have_as_many_as_they_may_the_answer_is_503(
+    nginx: RunningNginx, peers: dict[str, Service]
+) -> None:
+    before = {name: len(peers[name].asked) for name in TWO}
+    statuses = list[int]()
+    let_go = held(peers, *TWO)
+    try:
+        in_background(nginx, "busy.example", "/", statuses, 2)
+        until(lambda: all(len(peers[name].asked) == before[name] + 1 for name in TWO))
+        assert nginx.get("busy.example").status == 503
+    finally:
+        let_go()
+    until(lambda: statuses == [200, 200])
+    assert nginx.get("busy.example").status == 200
+
+
 def test_an_upstream_is_spoken_to_as_the_client_speaks(nginx: RunningNginx, peers: dict[str, Service]) -> None:
     assert nginx.get("auto.example").service == "a"
     nginx.tell(Endpoints(key("auto"), (peers["tls"].backend,)))

@@ -332,6 +332,11 @@ function M.balance()
     if not peer then
         return ngx.exit(ngx.ERROR)
     end
+    if upstream.most > 0 and peer.active >= upstream.most then
+        ctx.peer = nil
+        set_peer(M.refuser) -- every endpoint has as many connections as it may
+        return
+    end
     ctx.peer = peer
     if upstream.counting then
         hold(peer)
