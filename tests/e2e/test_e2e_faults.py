@@ -241,6 +241,45 @@ def test_a_component_that_dies_is_started_again(battered: Command, component: st
     assert component[:15] in names
 
 
+IMPATIENT = """
+apiVersion: v1
+kind: Pod
+metadata: {name: impatient}
+spec:
+  tolerations: [{key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute, tolerationSeconds: 2}]
+  containers: [{name: c, image: example/web}]
+"""
+
+
+@pytest.mark.skipif(not os.environ.get("FAIRLEAD_LONG"), reason="waits for 50 seconds; FAIRLEAD_LONG=1 runs it")
+def test_nodes_that_fall_silent_are_tainted_left_and_come_back(own: Command) -> None:
+    own("up", str(SHOP), "-", "--detach", stdin=IMPATIENT)
+
+    def asked(*words: str) -> str:
+        argv = ["kubectl", "--kubeconfig", own("kubeconfig").stdout.strip(), *words]
+        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30).stdout
+
+    ready = ("get", "nodes", "-o", "jsonpath={.items[*].status.conditions[?(@.type=='Ready')].status}")
+    serving = ("get", "endpointslices", "-n", "shop", "-o", "jsonpath={.items[*].endpoints[*].conditions.ready}")
+    assert set(asked(*serving).split()) == {"true"}
+    family = descendants(record(own)["keeper"])
+    kubelet = next(pid for pid in family if Path(f"/proc/{pid}/comm").read_text().strip() == "kubelet")
+    os.kill(kubelet, signal.SIGSTOP)
+    try:
+        wait_until(lambda: asked(*ready).split() == ["Unknown"] * 3, "nobody hears of the nodes", 70)
+        wait_until(lambda: asked(*serving).split() == ["false"] * 5, "nobody is sent there")
+        taints = asked("get", "node", "node-1", "-o", "jsonpath={.spec.taints[*].effect}").split()
+        assert sorted(taints) == ["NoExecute", "NoSchedule"]
+        ending = ("get", "pods", "-A", "-o", "jsonpath={.items[?(@.metadata.deletionTimestamp)].metadata.name}")
+        wait_until(lambda: asked(*ending) == "impatient", "who does not wait leaves, the others stay")
+    finally:
+        os.kill(kubelet, signal.SIGCONT)
+    wait_until(lambda: asked(*ready).split() == ["True"] * 3, "the nodes are heard of again", 30)
+    wait_until(lambda: set(asked(*serving).split()) == {"true"}, "they are sent to again")
+    assert asked("get", "node", "node-1", "-o", "jsonpath={.spec.taints}") == ""
+    wait_until(lambda: "impatient" not in asked("get", "pods", "-o", "name"), "the pod has ended")
+
+
 def test_root_and_an_ordinary_user_have_clusters_side_by_side(
     shop: Command,
 ) -> None:

@@ -1,5 +1,7 @@
 """Does a pod live as upstream's pods do? The machine alone: events and a clock in, commands and statuses out."""
 
+from msgspec.structs import replace
+
 from fairlead.cluster.kubelet.commands import (
     Command,
     ContainerEnded,
@@ -25,10 +27,11 @@ from fairlead.cluster.kubelet.commands import (
 )
 from fairlead.cluster.kubelet.machine import PodMachine
 from fairlead.cluster.kubelet.probes import Outcome, ProbeKind
+from fairlead.cluster.kubelet.statuses import time_text
 from fairlead.kube.containers import Container, Lifecycle, LifecycleHandler, Probe, SleepAction, TCPSocketAction
 from fairlead.kube.documents import items_at, text_at, value_at
-from fairlead.kube.meta import ObjectMeta
-from fairlead.kube.pods import Pod, PodSpec
+from fairlead.kube.meta import Condition, ObjectMeta
+from fairlead.kube.pods import Pod, PodSpec, PodStatus
 
 START = 1_000_000.0
 META = ObjectMeta(name="web", namespace="shop", uid="u1")
@@ -225,3 +228,28 @@ def test_an_active_deadline_ends_the_pod() -> None:
     assert life.on(Tick(), 60) == [Terminate("c", 0, 30.0)]
     life.on(ContainerEnded("c", 0), 61)
     assert (life.shown("phase"), life.shown("reason")) == ("Failed", "DeadlineExceeded")
+
+
+def shown(life: Life, ready: str, at: float) -> Pod:
+    """The pod as the API shows it when somebody wrote its readiness at a time."""
+    conditions = tuple(
+        Condition(type=kind, status=ready if kind == "Ready" else "True", last_transition_time=time_text(START + at))
+        for kind in ("Ready", "ContainersReady")
+    )
+    return replace(life.pod, status=PodStatus(phase="Running", conditions=conditions))
+
+
+def test_what_others_said_while_nobody_heard_of_the_node_is_put_right() -> None:
+    life = Life()
+    life.run()
+    life.on(ContainerStarted("c"), at=10)
+    assert life.status is not None
+    life.status = None
+    life.on(PodSeen(shown(life, "False", at=5)), at=11)
+    assert life.status is None, "an older state of our own is no contradiction"
+    life.on(PodSeen(shown(life, "True", at=60)), at=60)
+    assert life.status is None
+    life.on(PodSeen(shown(life, "False", at=70)), at=71)
+    assert life.status is not None
+    [ready] = [each for each in items_at(life.status.status, "conditions") if text_at(each, "type") == "Ready"]
+    assert text_at(ready, "status") == "True"

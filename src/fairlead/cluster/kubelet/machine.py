@@ -39,12 +39,13 @@ from fairlead.cluster.kubelet.statuses import (
     conditions_of,
     container_id,
     container_status,
+    contradicted,
     known_conditions,
     phase_of,
     time_text,
 )
 from fairlead.cluster.standins.controls import parse_controls
-from fairlead.kube.documents import Document
+from fairlead.kube.documents import Document, items_at
 from fairlead.kube.pods import Pod
 
 _RETRY_FIRST, _RETRY_LAST = 0.5, 30.0  # seconds before a refused preparation is tried again
@@ -175,6 +176,8 @@ class PodMachine:
 
     def _see(self, pod: Pod, now: float) -> Iterator[Command]:
         self.pod = pod
+        if contradicted(pod, items_at(self._written, "conditions")):
+            self._written = {}
         controls, _ = parse_controls(pod.metadata.annotations)
         for run in self.runs.values():
             run.held = not controls.ready

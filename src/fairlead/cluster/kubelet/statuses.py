@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from fairlead.cluster.kubelet.runs import ContainerRun, Stage
-from fairlead.kube.documents import Document, Json
+from fairlead.kube.documents import Document, Json, text_at
 from fairlead.kube.meta import Condition
 from fairlead.kube.pods import Pod
 
@@ -114,6 +114,22 @@ def conditions_of(
 def known_conditions(pod: Pod) -> dict[str, Document]:
     """The kubelet's conditions as the API last had them, to carry their times on."""
     return {each.type: _condition(each) for each in pod.status.conditions if each.type in OWNED}
+
+
+def contradicted(pod: Pod, written: Sequence[Json]) -> bool:
+    """Whether somebody has said otherwise of the pod since its conditions were `written`.
+
+    The node controller does while nobody hears of the node (pkg/kubelet/status/status_manager.go, needsReconcile). What
+    was written earlier, and is only seen now, is told from that by its time.
+    """
+    shown = {each.type: each for each in pod.status.conditions}
+    for each in written:
+        there = shown.get(text_at(each, "type"))
+        if there is None or there.status == text_at(each, "status"):
+            continue
+        if (there.last_transition_time or "") > text_at(each, "lastTransitionTime"):
+            return True
+    return False
 
 
 def _condition(each: Condition) -> Document:
