@@ -31,7 +31,7 @@ from fairlead.kube.documents import Document
 from fairlead.kube.networking import Ingress
 from fairlead.kube.resources import resource_of
 
-_SIZES = (1_000,)
+_SIZES = (1_000, 5_000)
 _CHANGES, _NEW = 50, 3
 _ENDPOINTS = ("10.244.0.1", "10.244.0.2")
 _PORT = 8080
