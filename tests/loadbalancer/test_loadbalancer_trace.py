@@ -100,7 +100,7 @@ def test_a_node_that_drains_gets_nothing() -> None:
         (world(a_node(1, ready=False)), Disposition.REJECTED, "no node: none is ready"),
         (world(externalTrafficPolicy="Local", on=()), Disposition.REJECTED, "no node: none is ready and has a pod"),
         (world(loadBalancerSourceRanges=["192.0.2.0/24"]), Disposition.DROPPED, "only 192.0.2.0-192.0.2.255 may come"),
-        (world(loadBalancerClass="fairlead.dev/l2"), Disposition.NO_ROUTE, "no place has that address"),
+        (world(loadBalancerClass="fairlead.dev/l2"), Disposition.NO_ROUTE, "it is in no IPAddressPool"),
     ],
 )
 def test_what_does_not_arrive_says_why(of: World, disposition: Disposition, words: str) -> None:

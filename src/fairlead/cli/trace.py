@@ -127,9 +127,10 @@ async def _list_world(kubeconfig: Path) -> "tuple[World, IngressObjects]":
     from fairlead.drivers.kubeapi import HttpTransport, KubeClient
     from fairlead.kube.core import Namespace, Node, Pod, Service
     from fairlead.kube.discovery import EndpointSlice
+    from fairlead.kube.metallb import BGPAdvertisement, IPAddressPool, L2Advertisement, ServiceL2Status
     from fairlead.kube.networking import NetworkPolicy
     from fairlead.kube.policy import ClusterNetworkPolicy
-    from fairlead.sim.world import World
+    from fairlead.sim.world import Announcing, World
 
     client = KubeClient(HttpTransport.from_kubeconfig(kubeconfig))
     try:
@@ -140,10 +141,17 @@ async def _list_world(kubeconfig: Path) -> "tuple[World, IngressObjects]":
             client.list(Namespace), client.list(NetworkPolicy), list_where_served(client, ClusterNetworkPolicy)
         )
         objects = await list_ingress_objects(client)
+        announcing = Announcing(
+            pools=await list_where_served(client, IPAddressPool),
+            l2=await list_where_served(client, L2Advertisement),
+            bgp=await list_where_served(client, BGPAdvertisement),
+            l2_states=await list_where_served(client, ServiceL2Status),
+        )
     finally:
         await client.close()
     every = (*policies.items, *tiered)
-    return World.of(nodes.items, pods.items, services.items, slices.items, namespaces.items, every), objects
+    world = World.of(nodes.items, pods.items, services.items, slices.items, namespaces.items, every, announcing)
+    return world, objects
 
 
 def _send(answer: "Trace", proto: Transport, name: str) -> "Sent":

@@ -14,11 +14,12 @@ from fairlead.kube.core import Namespace, Node, NodeAddress, NodeSpec, NodeStatu
 from fairlead.kube.discovery import SERVICE_NAME_LABEL, Endpoint, EndpointConditions, EndpointSlice, SlicePort
 from fairlead.kube.documents import Document, mapping_at, number_at, text_at
 from fairlead.kube.meta import Condition, KubeObject, ObjectMeta, ObjectReference
+from fairlead.kube.metallb import BGPAdvertisement, IPAddressPool, L2Advertisement
 from fairlead.kube.networking import NetworkPolicy
 from fairlead.kube.pods import PodIP
 from fairlead.kube.policy import ClusterNetworkPolicy
 from fairlead.net import Family, parse_address
-from fairlead.sim.world import World, addresses_of_node, addresses_of_pod, pod_prefixes
+from fairlead.sim.world import Announcing, World, addresses_of_node, addresses_of_pod, pod_prefixes
 
 T = TypeVar("T", bound=KubeObject)
 
@@ -41,7 +42,12 @@ def derive_world(documents: Sequence[Document]) -> World:
     tiered = [
         _read(each, ClusterNetworkPolicy) for each in documents if text_at(each, "kind") == "ClusterNetworkPolicy"
     ]
-    return World.of(nodes, pods, services, (*written, *derived), namespaces, (*policies, *tiered))
+    announcing = Announcing(
+        pools=tuple(_read(each, IPAddressPool) for each in documents if text_at(each, "kind") == "IPAddressPool"),
+        l2=tuple(_read(each, L2Advertisement) for each in documents if text_at(each, "kind") == "L2Advertisement"),
+        bgp=tuple(_read(each, BGPAdvertisement) for each in documents if text_at(each, "kind") == "BGPAdvertisement"),
+    )
+    return World.of(nodes, pods, services, (*written, *derived), namespaces, (*policies, *tiered), announcing)
 
 
 def _read(document: Document, kind: type[T]) -> T:
@@ -59,16 +65,17 @@ def _usual_nodes() -> tuple[Node, ...]:
     """The nodes `fairlead up` makes: node-1, node-2 and node-3."""
     return tuple(
         Node(
-            metadata=ObjectMeta(name=f"node-{number}"),
+            metadata=ObjectMeta(name=f"node-{number}", labels={"kubernetes.io/hostname": f"node-{number}"}),
             spec=NodeSpec(
                 pod_cidr=f"10.244.{number}.0/24",
                 pod_cidrs=(f"10.244.{number}.0/24", f"fd00:10:244:{number}::/64"),
             ),
             status=NodeStatus(
+                conditions=(Condition(type="Ready", status="True"),),
                 addresses=(
                     NodeAddress(type="InternalIP", address=f"172.18.0.{1 + number}"),
                     NodeAddress(type="InternalIP", address=f"fd00:172:18::{1 + number}"),
-                )
+                ),
             ),
         )
         for number in range(1, _NODES + 1)

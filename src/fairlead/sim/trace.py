@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from fairlead.model import Affinity, Backend, Frontend, FrontendKey, Origin, Refusal
 from fairlead.net import Address, Family, Port, Protocol
 from fairlead.nft.evaluate import Ending, Entry, Packet, Passage, Surroundings
+from fairlead.sim.announced import find_announcers
 from fairlead.sim.answers import Disposition, End, Hop, Trace
 from fairlead.sim.frontends import Judgement, judge_connection
 from fairlead.sim.nodes import NodeRules
@@ -147,6 +148,12 @@ class _Tracer:
                 "fabric",
                 "the API server" if listens else f"only the API server listens there, on {_API_PORT}",
             )
+        elif (announced := find_announcers(self._world, address)) is not None:
+            if not announced.nodes:
+                yield self._end(replace(way, origin=announced.origin), Disposition.NO_ROUTE, place, announced.reason)
+            for name, how in announced.nodes:
+                onward = self._with_start(place, way, f"node {name}, {how}")
+                yield from self._at_node(name, onward, Entry.ARRIVES)
         elif is_served_outside(self._world, address):
             yield from self._at_node(OUTSIDE, self._with_start(place, way, "the load balancer's host"), Entry.ARRIVES)
         elif address in (*network.client, *network.lb):

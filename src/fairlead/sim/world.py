@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from fairlead.kube.core import Namespace, Node, Pod, Service
 from fairlead.kube.discovery import SERVICE_NAME_LABEL, EndpointSlice
+from fairlead.kube.metallb import BGPAdvertisement, IPAddressPool, L2Advertisement, ServiceL2Status
 from fairlead.kube.networking import NetworkPolicy
 from fairlead.kube.policy import ClusterNetworkPolicy
 from fairlead.net import Address, Prefix, Protocol, parse_address, parse_prefix
@@ -28,6 +29,18 @@ class Network(Struct, frozen=True, kw_only=True):
     service_prefixes: tuple[Prefix, ...] = (parse_prefix("10.96.0.0/16"), parse_prefix("fd00:10:96::/112"))
 
 
+class Announcing(Struct, frozen=True, kw_only=True):
+    """What there is to say who announces which addresses of load balancers."""
+
+    pools: tuple[IPAddressPool, ...] = ()
+    l2: tuple[L2Advertisement, ...] = ()
+    bgp: tuple[BGPAdvertisement, ...] = ()
+    l2_states: tuple[ServiceL2Status, ...] = ()
+
+
+NOTHING_ANNOUNCED = Announcing()
+
+
 class World(Struct, frozen=True):
     """Everything by its name; slices by the name of their Service."""
 
@@ -38,6 +51,7 @@ class World(Struct, frozen=True):
     network: Network = Network()
     namespaces: tuple[Namespace, ...] = ()
     policies: tuple[NetworkPolicy | ClusterNetworkPolicy, ...] = ()
+    announcing: Announcing = NOTHING_ANNOUNCED
 
     @staticmethod
     def of(
@@ -47,6 +61,7 @@ class World(Struct, frozen=True):
         slices: Iterable[EndpointSlice],
         namespaces: Iterable[Namespace] = (),
         policies: Iterable[NetworkPolicy | ClusterNetworkPolicy] = (),
+        announcing: Announcing = NOTHING_ANNOUNCED,
     ) -> "World":
         """Return the world of these objects; pods that have ended are left out."""
         by_service: dict[Name, tuple[EndpointSlice, ...]] = {}
@@ -60,6 +75,7 @@ class World(Struct, frozen=True):
             by_service,
             namespaces=tuple(namespaces),
             policies=tuple(policies),
+            announcing=announcing,
         )
 
     def node_holding(self, address: Address) -> Node | None:
