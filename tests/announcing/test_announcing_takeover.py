@@ -19,7 +19,7 @@ import pytest
 from announcing_cluster import Announced, eventually
 
 pytestmark = [pytest.mark.kernel, pytest.mark.cluster]
-ROUNDS = 50 if os.environ.get("FAIRLEAD_LONG") else 2
+ROUNDS = 50 if os.environ.get("FAIRLEAD_LONG") else 1
 WITHIN = 1.0
 OVERLAP = 0.25
 """One heartbeat, and what a busy machine adds to it."""

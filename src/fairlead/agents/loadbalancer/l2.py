@@ -14,7 +14,7 @@ from fairlead.drivers.interfaces import has_carrier
 from fairlead.model.announcements import LinkAnnouncement
 from fairlead.net import Address
 
-_PROBING_SECONDS, _LEFT_ALONE_SECONDS = 0.3, 5.0
+_PROBING_SECONDS, _LEFT_ALONE_SECONDS = 0.3, 2.0
 _BURST_SECONDS, _BURST_PAUSE, _PAUSE = 5.0, 0.5, 10.0
 
 Conflict = Callable[[LinkAnnouncement, bytes], None]

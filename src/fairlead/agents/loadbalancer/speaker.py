@@ -4,6 +4,7 @@ It reads from Services which addresses they have, and refuses to give any.
 """
 
 import asyncio
+import os
 import signal
 import socket
 import time
@@ -34,6 +35,8 @@ from fairlead.net import Family, parse_address
 HEARTBEAT_PORT = 7946
 """That of MetalLB's speakers."""
 _SCAN_SECONDS, _SETTLED_SECONDS = 5.0, 1.0
+_PRIORITY = -10
+"""The nice value of speakers."""
 
 
 class SpeakerConfig(Struct, frozen=True, kw_only=True):
@@ -48,6 +51,8 @@ class SpeakerConfig(Struct, frozen=True, kw_only=True):
 
 async def main(config: SpeakerConfig) -> None:
     """Announce until SIGTERM or SIGINT, and then no more."""
+    with suppress(OSError):  # a busy machine is no reason to be taken for dead; not everybody may ask for it
+        os.setpriority(os.PRIO_PROCESS, 0, _PRIORITY)
     transport = HttpTransport.from_kubeconfig(config.kubeconfig)
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
