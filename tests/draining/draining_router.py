@@ -23,7 +23,7 @@ spec: {ipAddressPools: [routed]}
 apiVersion: metallb.io/v1beta2
 kind: BGPPeer
 metadata: {name: fabric, namespace: metallb-system}
-spec: {myASN: 64512, peerASN: 64513, peerAddress: 172.18.0.1, holdTime: 9s}
+spec: {myASN: 64512, peerASN: 64513, peerAddress: 172.18.0.1, holdTime: 30s}
 ---
 apiVersion: v1
 kind: Service

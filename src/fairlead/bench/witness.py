@@ -3,9 +3,9 @@
 `python -m fairlead.bench.witness rows FRONTEND BACKEND` says `ready`, and then the time at which the last row that
 leads from one address to the other left the service table. `... ask ORDER`, an order of JSON, asks each target again
 and again until its standard input ends, and has requests under way that end `seconds` after a line has come in; it says
-`ready` when all have begun, and at the end when each target last had the pod `pod` answer a new connection and a long
-request, and what failed. Times are seconds since the epoch, of the one clock that all places share. Refuses to know
-what the events mean.
+`ready` once the pod `pod` has answered each of them, and at the end when each target last had that pod answer a new
+connection and a long request, and what failed. Times are seconds since the epoch, of the one clock that all places
+share. Refuses to know what the events mean.
 """
 
 import asyncio
@@ -107,6 +107,8 @@ async def ask(order: Order) -> dict[str, Told]:
             *(_ask_long(order, target, told[name], ending) for _ in range(order.long)),
         )
     ]
+    while not all(each.last_new for each in told.values()):  # noqa: ASYNC110 - nobody else waits for it
+        await asyncio.sleep(_STEP)
     _say("ready")
     await asyncio.gather(*asking)
     return told
