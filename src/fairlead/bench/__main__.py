@@ -112,6 +112,12 @@ def _failover() -> list[Measurement]:
     return failover()
 
 
+def _takeover() -> list[Measurement]:
+    from fairlead.bench.takeover import takeover
+
+    return takeover()
+
+
 def _ingress() -> list[Measurement]:
     from fairlead.bench.ingress import ingress
 
@@ -148,6 +154,7 @@ BENCHMARKS: dict[str, Callable[[], list[Measurement]]] = {
     "balance": _balance,
     "draining": _draining,
     "failover": _failover,
+    "takeover": _takeover,
     "ingress": _ingress,
     "routing": _routing,
     "controller": _controller,
