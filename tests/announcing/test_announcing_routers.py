@@ -90,6 +90,7 @@ def bird(announced: Announced, directory: Path, text: str) -> Generator[str]:
     configuration, control = directory / "bird.conf", directory / "bird.ctl"
     configuration.write_text(text)
     with at_fabric(announced, "bird", "-f", "-c", str(configuration), "-s", str(control)):
+        eventually(control.exists, "BIRD to listen for commands")
         yield str(control)
         subprocess.run(["birdc", "-s", str(control), "down"], capture_output=True, check=False)
 
