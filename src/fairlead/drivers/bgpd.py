@@ -25,6 +25,8 @@ _SETTINGS = {
     "exabgp.tcp.delay": "0",
 }
 
+_LOADED, _START_SECONDS = b"loaded new configuration", 10.0
+
 
 class Bgpd:
     """One ExaBGP, or none while there is nothing to configure."""
@@ -35,6 +37,7 @@ class Bgpd:
         self._file = Path(self._directory.name) / "exabgp.conf"
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
+        self._loaded = asyncio.Event()
 
     @property
     def pid(self) -> int | None:
@@ -51,8 +54,12 @@ class Bgpd:
         draft.write_text(text)
         draft.replace(self._file)
         if self._process is not None and self._process.returncode is None:
-            self._process.send_signal(signal.SIGUSR1)
-            return
+            with suppress(TimeoutError):  # a signal that comes earlier is lost, or ends the process
+                await asyncio.wait_for(self._loaded.wait(), _START_SECONDS)
+            if self._process.returncode is None:
+                self._process.send_signal(signal.SIGUSR1)
+                return
+        self._loaded.clear()
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -71,6 +78,8 @@ class Bgpd:
         assert process.stdout is not None
         with suppress(ValueError):  # a line longer than any that is meant for people
             async for line in process.stdout:
+                if _LOADED in line:
+                    self._loaded.set()
                 self._heard(line.decode(errors="replace").rstrip())
 
     async def close(self) -> None:

@@ -32,7 +32,7 @@ from fairlead.net import parse_address
 
 _LOOK_SECONDS, _SETTLE_SECONDS = 2.0, 0.1
 
-_CHATTER = ("welcome", "advice")
+_CHATTER = ("welcome", "advice", "statistics")
 """What ExaBGP's lines of no news start with."""
 
 
