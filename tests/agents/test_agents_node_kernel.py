@@ -40,7 +40,16 @@ async def test_health_metrics_and_mode_are_served_as_by_kube_proxy(machine: Mach
     )
     await machine.wait_for({"10.244.1.2", "10.244.2.3"})
     for address in ("127.0.0.1", "[::1]"):
-        health = machine.run("curl", "-si", f"http://{address}:10256/healthz")
+        health = machine.run(
+            "curl",
+            "-si",
+            "--retry",
+            "20",
+            "--retry-connrefused",
+            "--retry-delay",
+            "1",
+            f"http://{address}:10256/healthz",
+        )
         assert "200 OK" in health
         assert "lastUpdated" in health
         assert json.loads(health.split("\n\n")[1])["status"]["IPv4"]["healthy"] is True
