@@ -40,8 +40,10 @@ def compile_streams(
         namespace, name, port = parsed["namespace"], parsed["name"], parsed["port"]
         upstream = UpstreamKey(namespace, name, port)
         service = service_of(namespace, name)
-        targets, problem = compile_upstream(upstream, service, slices_of(namespace, name), whole_service=True)
-        if service is not None and not problem and find_port(service, port) is None:
+        targets, problem = compile_upstream(
+            upstream, service, slices_of(namespace, name), whole_service=True, protocol=protocol
+        )
+        if service is not None and not problem and find_port(service, port, protocol) is None:
             problem = f"Service {namespace}/{name} has no port {port}"
         if problem:
             findings.append(Finding(Severity.ERROR, origin, f"{problem}; the port is not opened"))

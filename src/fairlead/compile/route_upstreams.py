@@ -23,9 +23,9 @@ def is_refused(address: Address) -> bool:
     return any(address in prefix for prefix in _REFUSED)
 
 
-def find_port(service: Service, named: str) -> ServicePort | None:
-    """The port of that number, name or target port."""
-    ports = service.spec.ports
+def find_port(service: Service, named: str, protocol: Protocol = Protocol.TCP) -> ServicePort | None:
+    """The port of that number, name or target port; of those that are alike, the one that speaks `protocol`."""
+    ports = sorted(service.spec.ports, key=lambda each: (each.protocol or "TCP") != protocol.name)
     for port in ports:
         if named in (str(port.port), port.name):
             return port
@@ -38,6 +38,7 @@ def compile_upstream(
     slices: Iterable[SliceEndpoints],
     *,
     whole_service: bool = False,
+    protocol: Protocol = Protocol.TCP,
     resolved: Mapping[str, tuple[Address, ...]] | None = None,
 ) -> tuple[tuple[Backend, ...], str]:
     """The endpoints, and what is wrong or an empty text. `whole_service` is the Service's own address instead.
@@ -51,7 +52,7 @@ def compile_upstream(
     spec = service.spec
     if spec.type == "ExternalName":
         return _external_name(key, service, resolved or {})
-    port = find_port(service, key.port)
+    port = find_port(service, key.port, protocol)
     if port is None:
         known = ", ".join(str(each.port) + (f" ({each.name})" if each.name else "") for each in spec.ports)
         return (), f"Service {key.namespace}/{key.service} has no port {key.port}; it has {known or 'none'}"
@@ -60,7 +61,7 @@ def compile_upstream(
     ready: set[Backend] = set()
     ending: set[Backend] = set()
     for piece in slices:
-        number = piece.ports.get((port.name, Protocol.TCP))
+        number = piece.ports.get((port.name, protocol))
         for endpoint in piece.endpoints if number else ():
             if number and not is_refused(endpoint.address):
                 (ready if endpoint.ready else ending).add(Backend(endpoint.address, number))
